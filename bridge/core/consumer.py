@@ -1,0 +1,148 @@
+"""Consumer: the base class of the files that talk to a platform. A platform team writes one of these and nothing else.
+
+It says how to resume, how to look, and how to ask for health. Queue, prefetch, concurrency, rate, backoff, breaker, dead
+letters, metrics, redaction and audit are the worker's (DESIGN section 4).
+"""
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+from bridge.core.outcome import CredentialRefused, Ending, Health, Later, Standing
+from bridge.core.ports import Clock, Http
+from bridge.core.request import Auth, Call, NoAuth, Reply
+from bridge.core.resolution import Resolution
+from bridge.core.settings import TargetSettings
+
+
+class AddressError(ValueError):
+    """An address cannot be used at this target. `pointer`: RFC 6901, relative to the address."""
+
+    def __init__(self, pointer: str, detail: str) -> None:
+        super().__init__(detail)
+        self.pointer = pointer
+        self.detail = detail
+
+
+class Address(BaseModel):
+    """What waits at a target; a consumer's own address inherits from it. An unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def canonical(self, settings: Any) -> str:  # noqa: ARG002 - a platform's own rule may need them
+        """Return the one spelling under which two addresses are the same place. At most one wait is open for it.
+
+        Raises:
+            AddressError: the address does not belong to this target.
+        """
+        return orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS).decode()
+
+    @property
+    def is_repeated(self) -> bool:
+        """True when the place may be reached several times under one name, so that a second answer could hit another occurrence."""
+        return False
+
+
+S = TypeVar("S", bound=TargetSettings)
+A = TypeVar("A", bound=Address)
+
+
+class UtcClock:
+    """The system's clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+class _Screened:
+    """The consumer's view of Http: what no platform needs to judge by itself is judged here."""
+
+    def __init__(self, http: Http, judges: frozenset[int], clock: Clock) -> None:
+        self._http = http
+        self._judges = judges
+        self._clock = clock
+
+    async def send(self, call: Call) -> Reply:
+        """Send *call*.
+
+        Raises:
+            Later: 429 or 5xx, with Retry-After where given.
+            CredentialRefused: 401 or 403.
+            Unreachable, Unanswered: no reply came.
+        """
+        reply = await self._http.send(call)
+        if reply.status in self._judges:
+            return reply
+        if reply.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise CredentialRefused(reply.status)
+        if reply.status == HTTPStatus.TOO_MANY_REQUESTS or reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise later(reply, now=self._clock.now(), is_write=call.method != "GET")
+        return reply
+
+
+def later(reply: Reply, *, now: datetime, is_write: bool) -> Later:
+    """Return the ending of a throttled or failing platform.
+
+    is_write: the call had an effect to make; a 5xx may come after it (a proxy's 502), so the repeat looks first.
+    """
+    is_doubtful = is_write and reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return Later(f"the platform answered {reply.status}", reply.retry_after(now), is_doubtful=is_doubtful)
+
+
+class Consumer(Generic[S, A]):
+    """One platform. The worker makes one for its target, opens it, and calls it concurrently."""
+
+    auth: ClassVar[Auth] = NoAuth()
+    """What Http signs each call with."""
+    judges: ClassVar[frozenset[int]] = frozenset()
+    """Statuses that mean something of their own on this platform, so that `http.send` returns them instead of raising."""
+    tells_answered: ClassVar[bool] = True
+    """False: look() can say ABSENT, so the worker has the coordinator remember each first attempt."""
+    settings_type: ClassVar[type[TargetSettings]] = TargetSettings
+    address_type: ClassVar[type[Address]] = Address
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        """Take the two models from `Consumer[Settings, Address]`."""
+        super().__init_subclass__(**more)
+        for base in getattr(cls, "__orig_bases__", ()):
+            origin = get_origin(base)
+            if isinstance(origin, type) and issubclass(origin, Consumer):
+                arguments = get_args(base)
+                if len(arguments) == 2 and all(isinstance(argument, type) for argument in arguments):  # noqa: PLR2004 - [Settings, Address]
+                    cls.settings_type, cls.address_type = arguments
+
+    def __init__(self, settings: S, http: Http, *, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock: Clock = clock or UtcClock()
+        self.raw_http = http
+        self.http = _Screened(http, self.judges, self.clock)
+
+    async def open(self) -> None:
+        """Make what the consumer itself holds (a client library); called once before any other call."""
+
+    async def close(self) -> None:
+        """Let go of it."""
+
+    async def resume(self, address: A, resolution: Resolution) -> Ending:
+        """Apply *resolution*: the worker calls it at most once per delivery. Endings may be returned or raised."""
+        raise NotImplementedError
+
+    async def look(self, address: A) -> Standing:
+        """Say where the address stands, without changing anything; the worker asks before it repeats anything."""
+        raise NotImplementedError
+
+    async def health(self) -> Health:
+        """Say whether the platform is up and takes our credential, with no wait involved; the breaker asks this."""
+        raise NotImplementedError
+
+
+def healthy(reply: Reply) -> Health:
+    """Read a health call's reply: success is up, 401 and 403 our credential, all else down."""
+    if reply.is_success:
+        return Health.UP
+    if reply.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return Health.CREDENTIAL
+    return Health.DOWN

@@ -1,0 +1,64 @@
+"""Source: the base class of the files that say who calls us. verify() and normalise() are pure; neither does I/O."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, ClassVar, Generic, TypeVar, get_args
+
+from bridge.core.event import Event
+from bridge.core.request import RawRequest, VerifiedRequest
+from bridge.core.settings import SourceSettings
+
+S = TypeVar("S", bound=SourceSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the sender gets after its events are confirmed. Never holds a byte of the request."""
+
+    status: HTTPStatus = HTTPStatus.ACCEPTED
+    json: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Source(Generic[S]):
+    """One configured remote system. The file's name under bridge/sources is the kind."""
+
+    settings_type: ClassVar[type[SourceSettings]] = SourceSettings
+    required_keys: ClassVar[dict[str, frozenset[str]]] = {}
+    """By event type: keys that an expectation of it must name, so that a fact about something else never counts.
+
+    An expectation without `type` is held to the union of all of them.
+    """
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        """Take the settings model from `Source[Settings]`."""
+        super().__init_subclass__(**more)
+        for base in getattr(cls, "__orig_bases__", ()):
+            arguments = get_args(base)
+            if len(arguments) == 1 and isinstance(arguments[0], type):
+                cls.settings_type = arguments[0]
+
+    def __init__(self, name: str, settings: S) -> None:
+        self.name = name
+        self.settings = settings
+
+    def verify(self, raw: RawRequest, *, now: datetime) -> VerifiedRequest:
+        """Prove who sent *raw*, over its exact bytes.
+
+        Raises:
+            BadSignature, Stale, Malformed: nothing is published.
+        """
+        raise NotImplementedError
+
+    def normalise(self, request: VerifiedRequest) -> list[Event]:
+        """Return the events of a proven request; none for a ping.
+
+        Raises:
+            Malformed: authentic, but not in the sender's own shape.
+        """
+        raise NotImplementedError
+
+    def answer(self, request: VerifiedRequest, events: list[Event]) -> Answer:  # noqa: ARG002 - a sender's own rule may need the request
+        """Return what that sender expects; called after the broker has confirmed *events*."""
+        return Answer(json={"event": events[0].id}) if events else Answer()
