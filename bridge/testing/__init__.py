@@ -1,0 +1,1 @@
+"""Emulators of the platforms and fixtures: for our tests, the demo, and whoever writes a consumer."""
