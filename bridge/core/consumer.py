@@ -6,12 +6,13 @@ letters, metrics, redaction and audit are the worker's (DESIGN section 4).
 
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
+from importlib import import_module
+from typing import Any, ClassVar, Generic, TypeVar, cast, get_args, get_origin
 
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-from bridge.core.outcome import CredentialRefused, Ending, Health, Later, Standing
+from bridge.core.outcome import CredentialRefused, Ending, Health, Later, Sight, Standing
 from bridge.core.ports import Clock, Http
 from bridge.core.request import Auth, Call, NoAuth, Reply
 from bridge.core.resolution import Resolution
@@ -88,8 +89,12 @@ def later(reply: Reply, *, now: datetime, is_write: bool) -> Later:
 
     is_write: the call had an effect to make; a 5xx may come after it (a proxy's 502), so the repeat looks first.
     """
-    is_doubtful = is_write and reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    return Later(f"the platform answered {reply.status}", reply.retry_after(now), is_doubtful=is_doubtful)
+    return Later(
+        f"the platform answered {reply.status}",
+        reply.retry_after(now),
+        is_doubtful=is_write and reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR,
+        is_throttled=reply.status == HTTPStatus.TOO_MANY_REQUESTS,
+    )
 
 
 class Consumer(Generic[S, A]):
@@ -114,6 +119,11 @@ class Consumer(Generic[S, A]):
                 if len(arguments) == 2 and all(isinstance(argument, type) for argument in arguments):  # noqa: PLR2004 - [Settings, Address]
                     cls.settings_type, cls.address_type = arguments
 
+    @classmethod
+    def keeps_cookies(cls, settings: Any) -> bool:  # noqa: ARG003 - a platform's own rule may need them
+        """Return True when the platform's session needs a cookie jar; by default no cookie is kept."""
+        return False
+
     def __init__(self, settings: S, http: Http, *, clock: Clock | None = None) -> None:
         self.settings = settings
         self.clock: Clock = clock or UtcClock()
@@ -134,9 +144,53 @@ class Consumer(Generic[S, A]):
         """Say where the address stands, without changing anything; the worker asks before it repeats anything."""
         raise NotImplementedError
 
+    async def look_closely(self, address: A) -> Sight:
+        """Do what look() does, and keep what was seen for resume_seen(). Override both, or neither.
+
+        This is what the worker calls; a simple consumer writes look() alone.
+        """
+        return Sight(await self.look(address))
+
+    async def resume_seen(self, address: A, resolution: Resolution, sight: Sight | None) -> Ending:  # noqa: ARG002 - for consumers that override it
+        """Do what resume() does, knowing what look_closely() saw a moment ago; None: nobody looked.
+
+        This is what the worker calls, at most once per delivery; a simple consumer writes resume() alone.
+        """
+        return await self.resume(address, resolution)
+
     async def health(self) -> Health:
         """Say whether the platform is up and takes our credential, with no wait involved; the breaker asks this."""
         raise NotImplementedError
+
+
+def load_consumer(spec: str) -> type[Consumer[Any, Any]]:
+    """Return the class that a target's `consumer` names: a file of bridge/consumers, or `module:Class` kept elsewhere.
+
+    Raises:
+        ValueError: there is no such file or class, or it is no consumer.
+    """
+    module_name, _, class_name = spec.partition(":")
+    if not class_name:
+        module_name = f"bridge.consumers.{module_name}"
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as exc:
+        if exc.name is None or not f"{module_name}.".startswith(f"{exc.name}."):
+            raise  # the file is there, and something that it needs is not
+        raise ValueError(f"no consumer {spec!r}: there is no module {module_name}") from None
+    if class_name:
+        found = [getattr(module, class_name, None)]
+    else:
+        found = [
+            kind for kind in vars(module).values() if _is_consumer(kind) and kind.__module__.startswith(module_name)
+        ]
+    if len(found) != 1 or not _is_consumer(found[0]):
+        raise ValueError(f"no consumer {spec!r}: {module_name} must hold one class that inherits from bridge.Consumer")
+    return cast("type[Consumer[Any, Any]]", found[0])
+
+
+def _is_consumer(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Consumer) and kind is not Consumer
 
 
 def healthy(reply: Reply) -> Health:

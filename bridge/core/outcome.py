@@ -7,7 +7,7 @@ from deep inside; the worker turns every raised one back into a value. See DESIG
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 
 class _Ending(Exception):
@@ -52,14 +52,23 @@ class Later(_Ending):
 
     after: what the platform asked us to wait at least.
     is_doubtful: the request may have been applied, so the repeat looks first.
+    is_throttled: the platform is well and asked for less (429); it does not count towards the breaker.
     """
 
     slug = "later"
 
-    def __init__(self, reason: str = "", after: timedelta | None = None, *, is_doubtful: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str = "",
+        after: timedelta | None = None,
+        *,
+        is_doubtful: bool = False,
+        is_throttled: bool = False,
+    ) -> None:
         super().__init__(reason)
         self.after = after
         self.is_doubtful = is_doubtful
+        self.is_throttled = is_throttled
 
 
 class Gone(_Ending):
@@ -80,7 +89,13 @@ class InDoubt(_Ending):
     slug = "doubtful"
 
 
-Ending: TypeAlias = Done | AlreadyDone | NotYet | Later | Gone | Refused | InDoubt
+class Unmarked(_Ending):
+    """A `repeats` address can be answered and has no mark: the coordinator stores the mark and sends a cleared copy."""
+
+    slug = "unmarked"
+
+
+Ending: TypeAlias = Done | AlreadyDone | NotYet | Later | Gone | Refused | InDoubt | Unmarked
 
 
 class CredentialRefused(Exception):
@@ -104,6 +119,19 @@ class Standing(StrEnum):
     """Not reached yet or answered before: the platform does not tell the two apart."""
     GONE = "gone"
     """The build, workflow or job is over without an answer of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A Standing, and what a consumer saw on the way: one listing serves look() and the resume() that follows at once.
+
+    note: for people, such as who answered or how the build ended; never a secret.
+    seen: the consumer's own; the worker hands it on and does not read it.
+    """
+
+    standing: Standing
+    note: str = ""
+    seen: Any = None
 
 
 class Health(StrEnum):
@@ -146,7 +174,7 @@ def settle(ending: Ending, *, delay: timedelta, now: datetime, deadline: datetim
     deadline: the end of the resolution's delivery window; the last attempt is made at it, none after.
     """
     match ending:
-        case Done() | AlreadyDone() | InDoubt():
+        case Done() | AlreadyDone() | InDoubt() | Unmarked():
             return Ack()
         case Gone() | Refused():
             return DeadLetter(ending.slug)
