@@ -1,0 +1,107 @@
+"""Session fixtures: real servers, given by a variable, else private ones of the installed packages, else a named skip."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.servers import (
+    AMQP_VARIABLE,
+    POSTGRES_VARIABLE,
+    PostgresNode,
+    RabbitmqNode,
+    drop_database,
+    drop_vhost,
+    find_postgres,
+    find_rabbitmq,
+    fresh_database,
+    fresh_vhost,
+)
+from tests.support.servers import metrics_url as metrics_url_of
+
+
+def _missing(what: str) -> None:
+    """Skip by name on a person's machine; on CI a missing server is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def amqp_url() -> Iterator[str]:
+    """A broker for the whole run. Do not kill it; take `vhost_url` for a place of your own."""
+    given = os.environ.get(AMQP_VARIABLE)
+    if given:
+        yield given
+        return
+    if find_rabbitmq() is None:
+        _missing(f"RabbitMQ: {AMQP_VARIABLE} is not set and rabbitmq-server is not installed")
+    with RabbitmqNode() as node:
+        yield node.url
+
+
+@pytest.fixture(scope="session")
+def metrics_url(amqp_url: str) -> str:
+    """Where that broker shows its figures."""
+    return metrics_url_of(amqp_url)
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL server for the whole run. Do not kill it; take `database_url` for a place of your own."""
+    given = os.environ.get(POSTGRES_VARIABLE)
+    if given:
+        yield given
+        return
+    if find_postgres() is None:
+        _missing(f"PostgreSQL: {POSTGRES_VARIABLE} is not set and postgresql is not installed")
+    with PostgresNode() as node:
+        yield node.url
+
+
+@pytest.fixture
+def vhost_url(amqp_url: str) -> Iterator[str]:
+    """An empty virtual host of the shared broker, for one test."""
+    url = fresh_vhost(amqp_url)
+    yield url
+    drop_vhost(url)
+
+
+@pytest.fixture
+def database_url(postgres_url: str) -> Iterator[str]:
+    """An empty database of the shared server, for one test."""
+    url = fresh_database(postgres_url)
+    yield url
+    drop_database(url)
+
+
+@pytest.fixture(scope="module")
+def _private_rabbitmq() -> Iterator[RabbitmqNode]:
+    if find_rabbitmq() is None:
+        _missing("RabbitMQ: a node that may be killed needs rabbitmq-server installed")
+    with RabbitmqNode() as node:
+        yield node
+
+
+@pytest.fixture(scope="module")
+def _private_postgres() -> Iterator[PostgresNode]:
+    if find_postgres() is None:
+        _missing("PostgreSQL: a server that may be killed needs postgresql installed")
+    with PostgresNode() as node:
+        yield node
+
+
+@pytest.fixture
+def rabbitmq_node(_private_rabbitmq: RabbitmqNode) -> RabbitmqNode:
+    """A running private node that a test may stop, kill and block; it is started again for the next one."""
+    if not _private_rabbitmq.is_running:
+        _private_rabbitmq.start()
+    return _private_rabbitmq
+
+
+@pytest.fixture
+def postgres_node(_private_postgres: PostgresNode) -> PostgresNode:
+    """A running private server that a test may stop and kill; it is started again for the next one."""
+    if not _private_postgres.is_running:
+        _private_postgres.start()
+    return _private_postgres
