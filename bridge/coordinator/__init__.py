@@ -1,0 +1,1 @@
+"""Where waits live: matching, transitions, timers, the store, the API."""

@@ -95,6 +95,8 @@ class Wait:
     decided_at: datetime | None = None
     event_id: str | None = None
     """The event that decided; None when a timer did, or nothing yet."""
+    caused_at: datetime | None = None
+    """When that event was received."""
     progress: Progress = field(default_factory=Progress)
     dispatch: int = 0
     """Number of the current instruction; 0 while none was made."""
@@ -102,7 +104,12 @@ class Wait:
     sent_at: datetime | None = None
     """When the current dispatch's publish was confirmed; None: it is an unsent outbox row."""
     attempted: int = 0
-    """Highest dispatch that a worker said it attempts: the mark of rule 9."""
+    """Highest dispatch that a worker said it is about to send: the mark of rule 9."""
+
+    @property
+    def is_cleared(self) -> bool:
+        """True when the resolution of a repeated address may be sent: its mark is stored."""
+        return self.is_repeated and self.attempted >= self.dispatch > 0
 
 
 # --- inputs -----------------------------------------------------------------------------------------------------------
@@ -114,6 +121,7 @@ class EventSeen:
 
     id: str
     outcome: Outcome
+    received_at: datetime
     progress: Progress = field(default_factory=Progress)
 
 
@@ -131,7 +139,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Attempted:
-    """A worker attempts, or has attempted, *dispatch*."""
+    """A worker is about to send *dispatch* (no ending: the mark of rule 9), or an attempt ended without a decision."""
 
     dispatch: int
     attempt: int
@@ -245,19 +253,14 @@ class Transition:
     entries: new lines of its timeline.
     verdict: what became of the event, for an EventSeen.
     is_refused: the state forbids the input (409 for a client's).
-    is_cleared: the next copy of the resolution carries the mark.
+    sends: a copy of the resolution is to be published; until it is confirmed the row is an unsent outbox row.
     """
 
     wait: Wait
     entries: tuple[Entry, ...] = ()
     verdict: Verdict | None = None
     is_refused: bool = False
-    is_cleared: bool = False
-
-    @property
-    def must_send(self) -> bool:
-        """True when the wait now has a resolution that is not sent."""
-        return self.wait.state is State.RESOLVING and self.wait.sent_at is None
+    sends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,10 +306,9 @@ def _event(wait: Wait, event: EventSeen, now: datetime, rules: Rules) -> Transit
         case Verdict.PROGRESS:
             return Transition(replace(wait, progress=event.progress), entries, verdict)
         case Verdict.RESUMED:
-            decided = _decide_with(wait, event.outcome, now, rules, event_id=event.id)
-            return Transition(
-                decided, (*entries, Entry(Kind.DECIDED, now, event=event.id, note=event.outcome)), verdict
-            )
+            decided = replace(_decided(wait, event.outcome, now, rules), event_id=event.id, caused_at=event.received_at)
+            decision = Entry(Kind.DECIDED, now, event=event.id, note=event.outcome)
+            return Transition(decided, (*entries, decision), verdict, sends=True)
         case _:
             return Transition(wait, entries, verdict)
 
@@ -319,22 +321,12 @@ def _verdict(wait: Wait, outcome: Outcome) -> Verdict:
     return Verdict.DUPLICATE if outcome is wait.outcome else Verdict.LATE
 
 
-def _decide_with(
-    wait: Wait,
-    outcome: Outcome,
-    now: datetime,
-    rules: Rules,
-    *,
-    event_id: str | None = None,
-    reason: Reason | None = None,
-) -> Wait:
+def _decided(wait: Wait, outcome: Outcome, now: datetime, rules: Rules) -> Wait:
     return replace(
         wait,
         state=State.RESOLVING,
         outcome=outcome,
-        reason=reason,
         decided_at=now,
-        event_id=event_id,
         dispatch=1,
         sent_at=None,
         deliver_until=max(wait.expires_at, now + rules.delivery_window),
@@ -344,8 +336,8 @@ def _decide_with(
 def _deadline(wait: Wait, now: datetime, rules: Rules) -> Transition:
     if wait.state is not State.OPEN or now < wait.expires_at:
         return Transition(wait, is_refused=True)
-    decided = _decide_with(wait, Outcome.TIMED_OUT, now, rules, reason=Reason.DEADLINE)
-    return Transition(decided, (Entry(Kind.DECIDED, now, note=Outcome.TIMED_OUT),))
+    decided = replace(_decided(wait, Outcome.TIMED_OUT, now, rules), reason=Reason.DEADLINE)
+    return Transition(decided, (Entry(Kind.DECIDED, now, note=Outcome.TIMED_OUT),), sends=True)
 
 
 def _is_current(wait: Wait, dispatch: int) -> bool:
@@ -362,6 +354,8 @@ def _attempted(wait: Wait, given: Attempted, now: datetime) -> Transition:
     if wait.state not in (State.RESOLVING, State.UNDELIVERABLE):
         return Transition(wait, is_refused=True)
     entry = Entry(Kind.ATTEMPT, now, attempt=given.attempt, ending=given.ending or None, note=given.note or None)
+    if given.ending:
+        return Transition(wait, (entry,))
     return Transition(replace(wait, attempted=max(wait.attempted, given.dispatch)), (entry,))
 
 
@@ -369,7 +363,7 @@ def _mark(wait: Wait, dispatch: int, now: datetime) -> Transition:
     if not _is_current(wait, dispatch) or wait.attempted >= dispatch:
         return Transition(wait, is_refused=True)
     marked = replace(wait, attempted=dispatch, sent_at=None)
-    return Transition(marked, (Entry(Kind.ATTEMPT, now, note="marked"),), is_cleared=True)
+    return Transition(marked, (Entry(Kind.ATTEMPT, now, note="marked"),), sends=True)
 
 
 def _doubt(wait: Wait, given: DoubtReported, now: datetime) -> Transition:
@@ -379,7 +373,7 @@ def _doubt(wait: Wait, given: DoubtReported, now: datetime) -> Transition:
         entry = Entry(
             Kind.REPORT, now, attempt=given.attempt, ending="doubtful", note="not attempted before; sent again"
         )
-        return Transition(replace(wait, sent_at=None), (entry,))
+        return Transition(replace(wait, sent_at=None), (entry,), sends=True)
     if wait.is_repeated:
         return _undeliverable(
             wait, UndeliverableReported(given.dispatch, Reason.DOUBTFUL, given.attempt, given.note), now
@@ -415,7 +409,7 @@ def _replayed(wait: Wait, by: str, now: datetime, rules: Rules) -> Transition:
         sent_at=None,
         deliver_until=max(wait.expires_at, now + rules.delivery_window),
     )
-    return Transition(again, (Entry(Kind.REPLAYED, now, note=f"by {by}"),))
+    return Transition(again, (Entry(Kind.REPLAYED, now, note=f"by {by}"),), sends=True)
 
 
 def _cancelled(wait: Wait, by: str, now: datetime) -> Transition:

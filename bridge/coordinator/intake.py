@@ -1,0 +1,95 @@
+"""From events to transitions: record, look for waits, apply, send. Each step may be repeated after a crash."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from bridge.coordinator.ledger import Applied, Ledger
+from bridge.coordinator.outbox import Outbox
+from bridge.coordinator.store import events
+from bridge.coordinator.store.engine import Database
+from bridge.coordinator.store.events import Incoming
+from bridge.core.event import BRIDGE, CALLBACK, Event
+from bridge.core.ports import Clock, Delivery
+from bridge.core.wait import DeadlineReached, EventSeen, Input, Progress, Verdict
+from bridge.ops import metrics
+
+
+def read_event(delivery: Delivery) -> Incoming:
+    """Read one delivery of the events queue.
+
+    Raises:
+        Undecodable: it is no event.
+    """
+    return Incoming(Event.parse(delivery.body), delivery.body)
+
+
+class Intake:
+    """Handles batches of the events queue."""
+
+    def __init__(self, db: Database, ledger: Ledger, outbox: Outbox, *, clock: Clock, dedupe_for: timedelta) -> None:
+        self._db = db
+        self._ledger = ledger
+        self._outbox = outbox
+        self._clock = clock
+        self._dedupe_for = dedupe_for
+
+    async def handle(self, batch: Sequence[Incoming]) -> None:
+        """Do all that follows from *batch*.
+
+        Raises:
+            StoreUnavailable: the whole batch is to be handled again.
+        """
+        duplicates = await self._record([one for one in batch if one.event.source != BRIDGE])
+        fresh = [one.event for one in batch if not duplicates.get(one.event.id)]
+        applied = await self._apply(fresh)
+        await self._outbox.follow_up(applied)
+        self._count(batch, duplicates, applied)
+
+    async def _record(self, incoming: Sequence[Incoming]) -> dict[str, str | None]:
+        """Commit the events' rows before any look at the waits: a registration does the reverse, so one of both sees the other."""
+        if not incoming:
+            return {}
+        async with self._db.write() as tx:
+            return await events.record(self._db, tx, incoming, dedupe_until=self._clock.now() + self._dedupe_for)
+
+    async def _apply(self, fresh: Sequence[Event]) -> list[Applied]:
+        async with self._db.write() as tx:
+            expecting = await events.waits_for(
+                self._db, tx, [event for event in fresh if event.source not in (CALLBACK, BRIDGE)]
+            )
+            inputs = [(wait, input_of(event)) for event in fresh for wait in _wanted(event, expecting)]
+            applied = await self._ledger.apply_in(tx, inputs) if inputs else []
+            await events.raise_verdicts(tx, _verdicts(applied))
+            return applied
+
+    @staticmethod
+    def _count(batch: Sequence[Incoming], duplicates: dict[str, str | None], applied: Sequence[Applied]) -> None:
+        shown = _verdicts(applied)
+        for one in batch:
+            if one.event.source == BRIDGE:
+                continue
+            unmatched = Verdict.EARLY if one.may_be_early else Verdict.NO_MATCH
+            default = Verdict.DUPLICATE if duplicates.get(one.event.id) else unmatched
+            metrics.count_event(one.event.source, shown.get(one.event.id, [default])[0])
+
+
+def _wanted(event: Event, expecting: dict[str, list[str]]) -> list[str]:
+    if event.source in (CALLBACK, BRIDGE):
+        return [event.data.keys["wait"]] if "wait" in event.data.keys else []
+    return expecting.get(event.id, [])
+
+
+def input_of(event: Event) -> Input:
+    """Return what *event* says to a wait."""
+    if event.source == BRIDGE:
+        return DeadlineReached()
+    progress = Progress(event.data.percent, event.data.summary, event.data.url)
+    return EventSeen(event.id, event.data.outcome, event.time, progress)
+
+
+def _verdicts(applied: Sequence[Applied]) -> dict[str, list[Verdict]]:
+    found: dict[str, list[Verdict]] = {}
+    for one in applied:
+        if isinstance(one.given, EventSeen) and one.verdict:
+            found.setdefault(one.given.id, []).append(one.verdict)
+    return found

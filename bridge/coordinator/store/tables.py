@@ -1,0 +1,208 @@
+"""The tables. What a row means stands here; what may change it stands in ledger.py (waits) and intake.py (events)."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC moment, as microseconds since 1970: the same order and precision on every database."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002 - the base's shape
+        return None if value is None else (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - the base's shape
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+class Json(TypeDecorator[Any]):
+    """JSON as text: never searched in by the database, and NUL stays an escape that PostgreSQL can hold."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002 - the base's shape
+        return None if value is None else orjson.dumps(value).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002 - the base's shape
+        return None if value is None else orjson.loads(value)
+
+
+waits = sa.Table(
+    "waits",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("address", Json, nullable=False),
+    sa.Column("canonical", sa.Text, nullable=False, comment="one spelling of the address; hashed when long"),
+    sa.Column("is_repeated", sa.Boolean, nullable=False),
+    sa.Column("client", sa.Text, nullable=False),
+    sa.Column("idempotency_key", sa.Text),
+    sa.Column("request_hash", sa.Text),
+    sa.Column("labels", Json, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("expires_at", Instant, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("outcome", sa.String(16)),
+    sa.Column("reason", sa.String(16)),
+    sa.Column("decided_at", Instant),
+    sa.Column("event_id", sa.Text),
+    sa.Column("caused_at", Instant),
+    sa.Column("progress", Json),
+    sa.Column("dispatch", sa.Integer, nullable=False),
+    sa.Column("deliver_until", Instant),
+    sa.Column("sent_at", Instant),
+    sa.Column("attempted", sa.Integer, nullable=False),
+    sa.Column("claimed_at", Instant, comment="when a coordinator last took the row for its expiry or for (re)sending"),
+)
+_HOLDS_ADDRESS = waits.c.state.in_(("open", "resolving"))
+sa.Index(
+    "uq_waits_address",
+    waits.c.target,
+    waits.c.canonical,
+    unique=True,
+    sqlite_where=_HOLDS_ADDRESS,
+    postgresql_where=_HOLDS_ADDRESS,
+)
+_HAS_KEY = waits.c.idempotency_key.is_not(None)
+sa.Index(
+    "uq_waits_idempotency",
+    waits.c.client,
+    waits.c.idempotency_key,
+    unique=True,
+    sqlite_where=_HAS_KEY,
+    postgresql_where=_HAS_KEY,
+)
+_OPEN = waits.c.state == "open"
+sa.Index("ix_waits_expiry", waits.c.expires_at, sqlite_where=_OPEN, postgresql_where=_OPEN)
+_RESOLVING = waits.c.state == "resolving"
+sa.Index("ix_waits_delivery", waits.c.deliver_until, sqlite_where=_RESOLVING, postgresql_where=_RESOLVING)
+_UNSENT = sa.and_(waits.c.state == "resolving", waits.c.sent_at.is_(None))
+sa.Index("ix_waits_unsent", waits.c.claimed_at, sqlite_where=_UNSENT, postgresql_where=_UNSENT)
+sa.Index("ix_waits_created", waits.c.created_at, waits.c.id)
+sa.Index("ix_waits_event", waits.c.event_id)
+
+wait_labels = sa.Table(
+    "wait_labels",
+    metadata,
+    sa.Column("wait_id", sa.String(32), primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+    sa.Index("ix_wait_labels_pair", "name", "value"),
+)
+
+expectations = sa.Table(
+    "expectations",
+    metadata,
+    sa.Column("wait_id", sa.String(32), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("type", sa.Text),
+    sa.Column("keys", Json, nullable=False),
+    sa.Column("early", sa.Boolean, nullable=False),
+    sa.Column(
+        "anchor_name", sa.Text, nullable=False, comment="the most telling of the keys: found by it, then compared whole"
+    ),
+    sa.Column("anchor_value", sa.Text, nullable=False),
+    sa.Index("ix_expectations_anchor", "source", "anchor_name", "anchor_value"),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("outcome", sa.String(16), nullable=False),
+    sa.Column("received_at", Instant, nullable=False),
+    sa.Column("verdict", sa.String(16), nullable=False),
+    sa.Column("duplicate_of", sa.Text),
+    sa.Column("is_kept", sa.Boolean, nullable=False, comment="later waits may still look at it"),
+    sa.Column("document", sa.LargeBinary, nullable=False, comment="the event as published"),
+    sa.Index("ix_events_received", "received_at", "id"),
+)
+_KEPT = events.c.is_kept.is_(sa.true())
+sa.Index("ix_events_kept", events.c.source, events.c.received_at, sqlite_where=_KEPT, postgresql_where=_KEPT)
+
+event_keys = sa.Table(
+    "event_keys",
+    metadata,
+    sa.Column("event_id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("value", sa.Text, nullable=False),
+    sa.Index("ix_event_keys_lookup", "source", "name", "value"),
+)
+
+verdicts = sa.Table(
+    "verdicts",
+    metadata,
+    sa.Column("wait_id", sa.String(32), primary_key=True),
+    sa.Column("event_id", sa.Text, primary_key=True),
+    sa.Column("verdict", sa.String(16), nullable=False),
+)
+
+dedupe = sa.Table(
+    "dedupe",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("event_id", sa.Text, nullable=False),
+    sa.Column("expires_at", Instant, nullable=False),
+    sa.Index("ix_dedupe_expires_at", "expires_at"),
+)
+
+timeline = sa.Table(
+    "timeline",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("wait_id", sa.String(32), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("event", sa.Text),
+    sa.Column("attempt", sa.Integer),
+    sa.Column("ending", sa.Text),
+    sa.Column("note", sa.Text),
+    sa.Index("ix_timeline_wait_id", "wait_id", "id"),
+)
+
+dead_letters = sa.Table(
+    "dead_letters",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True, comment="the broker's message id: a redelivery is the same row"),
+    sa.Column("queue", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("wait_id", sa.Text),
+    sa.Column("target", sa.Text),
+    sa.Column("dispatch", sa.Integer),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Index("ix_dead_letters_at", "at", "id"),
+)
+
+targets = sa.Table(
+    "targets",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("is_paused", sa.Boolean, nullable=False),
+    sa.Column("changed_at", Instant, nullable=False),
+)

@@ -1,0 +1,176 @@
+"""Waits in the database: lock, save, insert, claim. Called by the ledger and the timers; everything runs inside a given transaction."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bridge.coordinator.store import rows
+from bridge.coordinator.store.engine import Database
+from bridge.coordinator.store.tables import expectations, timeline, verdicts, wait_labels, waits
+from bridge.core.wait import Entry, Expectation, State, Verdict, Wait
+
+_CLAIM_LIMIT = 500
+
+
+async def lock(db: Database, tx: AsyncConnection, ids: Iterable[str]) -> dict[str, Wait]:
+    """Return the waits of *ids* that exist, their rows locked in the order of their ids, so that no two lockers wait crosswise."""
+    wanted = sorted(set(ids))
+    if not wanted:
+        return {}
+    statement = sa.select(waits).where(db.among(waits.c.id, wanted)).order_by(waits.c.id).with_for_update()
+    found = (await tx.execute(statement)).mappings()
+    return {row["id"]: rows.wait_from_row(dict(row)) for row in found}
+
+
+async def save(tx: AsyncConnection, changed: Sequence[Wait], *, unsent: Iterable[str], now: datetime) -> None:
+    """Write the changed waits; those in *unsent* start their time to be sent."""
+    fresh = set(unsent)
+    plain = [_update_row(wait) for wait in changed if wait.id not in fresh]
+    sending = [_update_row(wait) | {"b_claimed_at": now} for wait in changed if wait.id in fresh]
+    if plain:
+        await tx.execute(_UPDATE, plain)
+    if sending:
+        await tx.execute(_UPDATE_UNSENT, sending)
+
+
+def _update_row(wait: Wait) -> dict[str, Any]:
+    return {f"b_{name}": value for name, value in rows.changing_columns(wait).items()} | {"b_id": wait.id}
+
+
+_CHANGING = (
+    "state",
+    "outcome",
+    "reason",
+    "decided_at",
+    "event_id",
+    "caused_at",
+    "progress",
+    "dispatch",
+    "deliver_until",
+    "sent_at",
+    "attempted",
+)
+_UPDATE = (
+    sa.update(waits)
+    .where(waits.c.id == sa.bindparam("b_id"))
+    .values({name: sa.bindparam(f"b_{name}") for name in _CHANGING})
+)
+_UPDATE_UNSENT = _UPDATE.values(claimed_at=sa.bindparam("b_claimed_at"))
+
+
+async def add_entries(tx: AsyncConnection, entries: Sequence[tuple[str, Entry]]) -> None:
+    """Append to the timelines of waits."""
+    if not entries:
+        return
+    await tx.execute(
+        sa.insert(timeline),
+        [
+            {
+                "wait_id": wait_id,
+                "kind": entry.kind.value,
+                "at": entry.at,
+                "event": entry.event,
+                "attempt": entry.attempt,
+                "ending": rows.shown(entry.ending),
+                "note": rows.shown(entry.note),
+            }
+            for wait_id, entry in entries
+        ],
+    )
+
+
+async def insert(
+    tx: AsyncConnection,
+    wait: Wait,
+    expected: Sequence[Expectation],
+    opened: Entry,
+    *,
+    idempotency_key: str | None,
+    request_hash: str | None,
+) -> None:
+    """Add a new wait with all that belongs to it.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: its address or its idempotency key is taken.
+    """
+    await tx.execute(
+        sa.insert(waits), rows.all_columns(wait, idempotency_key=idempotency_key, request_hash=request_hash)
+    )
+    if expected:
+        await tx.execute(
+            sa.insert(expectations), [rows.expectation_row(wait.id, n, one) for n, one in enumerate(expected)]
+        )
+    if wait.labels:
+        labels = [{"wait_id": wait.id, "name": name, "value": value} for name, value in wait.labels.items()]
+        await tx.execute(sa.insert(wait_labels), labels)
+    await add_entries(tx, [(wait.id, opened)])
+
+
+async def find_registration(tx: AsyncConnection, client: str, idempotency_key: str) -> tuple[Wait, str] | None:
+    """Return the wait that *client* registered under *idempotency_key*, and the hash of that request."""
+    statement = sa.select(waits).where(waits.c.client == client, waits.c.idempotency_key == idempotency_key)
+    row = (await tx.execute(statement)).mappings().first()
+    return (rows.wait_from_row(dict(row)), row["request_hash"]) if row else None
+
+
+async def find_holder(tx: AsyncConnection, target: str, canonical: str) -> str | None:
+    """Return the id of the wait that is open or resolving at that address."""
+    statement = sa.select(waits.c.id).where(
+        waits.c.target == target,
+        waits.c.canonical == rows.indexed(canonical),
+        waits.c.state.in_((State.OPEN.value, State.RESOLVING.value)),
+    )
+    found: str | None = (await tx.execute(statement)).scalar()
+    return found
+
+
+async def known_verdicts(db: Database, tx: AsyncConnection, event_ids: Sequence[str]) -> dict[tuple[str, str], Verdict]:
+    """Return the verdicts that stand already, by (wait id, event id)."""
+    if not event_ids:
+        return {}
+    found = await tx.execute(sa.select(verdicts).where(db.among(verdicts.c.event_id, event_ids)))
+    return {(row.wait_id, row.event_id): Verdict(row.verdict) for row in found}
+
+
+async def add_verdicts(tx: AsyncConnection, given: Sequence[tuple[str, str, Verdict]]) -> None:
+    """Store (wait id, event id, verdict)."""
+    if given:
+        named = [{"wait_id": wait, "event_id": event, "verdict": verdict.value} for wait, event, verdict in given]
+        await tx.execute(sa.insert(verdicts), named)
+
+
+async def claim_expired(tx: AsyncConnection, *, now: datetime, claimed_before: datetime) -> list[str]:
+    """Take the open waits whose time is over and that nobody has taken since *claimed_before*; return their ids."""
+    return await _claim(
+        tx, waits.c.state == State.OPEN.value, waits.c.expires_at <= now, now=now, claimed_before=claimed_before
+    )
+
+
+async def claim_unsent(tx: AsyncConnection, *, now: datetime, claimed_before: datetime) -> list[str]:
+    """Take the outbox rows without a confirmed publish since *claimed_before*; return the waits' ids."""
+    unsent = waits.c.sent_at.is_(None)
+    return await _claim(tx, waits.c.state == State.RESOLVING.value, unsent, now=now, claimed_before=claimed_before)
+
+
+async def _claim(
+    tx: AsyncConnection, *conditions: sa.ColumnElement[bool], now: datetime, claimed_before: datetime
+) -> list[str]:
+    is_free = sa.or_(waits.c.claimed_at.is_(None), waits.c.claimed_at <= claimed_before)
+    chosen = sa.select(waits.c.id).where(*conditions, is_free).limit(_CLAIM_LIMIT).with_for_update(skip_locked=True)
+    statement = (
+        sa.update(waits).where(waits.c.id.in_(chosen.scalar_subquery())).values(claimed_at=now).returning(waits.c.id)
+    )
+    return list((await tx.execute(statement)).scalars())
+
+
+async def overdue(tx: AsyncConnection, *, delivered_before: datetime) -> list[str]:
+    """Return the resolving waits whose delivery window ended before *delivered_before*."""
+    statement = (
+        sa.select(waits.c.id)
+        .where(waits.c.state == State.RESOLVING.value, waits.c.deliver_until < delivered_before)
+        .limit(_CLAIM_LIMIT)
+    )
+    return list((await tx.execute(statement)).scalars())
