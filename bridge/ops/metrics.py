@@ -1,0 +1,72 @@
+"""The figures of /metrics, in one registry of this process.
+
+Labels come from the configuration and from closed lists only: never from a request, so their number is bounded and nothing
+leaks. Who counts what: ingress and coordinator events, the coordinator resolutions, the worker attempts and breakers.
+"""
+
+from datetime import timedelta
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+REGISTRY = CollectorRegistry()
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+_RESUME_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86400)
+
+ProcessCollector(registry=REGISTRY)
+PlatformCollector(registry=REGISTRY)
+
+_attempts = Counter(
+    "bridge_attempts", "Attempts to resume, by what became of them.", ["target", "ending"], registry=REGISTRY
+)
+_breaker = Gauge("bridge_breaker_open", "1 while a target's breaker is open.", ["target"], registry=REGISTRY)
+_events = Counter("bridge_events", "Events, by their verdict.", ["source", "verdict"], registry=REGISTRY)
+_resolutions = Counter("bridge_resolutions", "Resolutions, by how they ended.", ["target", "ending"], registry=REGISTRY)
+_resume = Histogram(
+    "bridge_resume_seconds",
+    "From an event's receipt to the report that its pipeline was resumed.",
+    buckets=_RESUME_BUCKETS_S,
+    registry=REGISTRY,
+)
+_early_dropped = Counter(
+    "bridge_early_dropped",
+    "Events dropped before keep_early was over, because of max_early.",
+    ["source"],
+    registry=REGISTRY,
+)
+
+
+def count_attempt(target: str, ending: str) -> None:
+    """Count one attempt; *ending*: its slug."""
+    _attempts.labels(target, ending).inc()
+
+
+def show_breaker(target: str, *, is_open: bool) -> None:
+    _breaker.labels(target).set(1 if is_open else 0)
+
+
+def count_event(source: str, verdict: str) -> None:
+    """Count one event with the verdict that it shows."""
+    _events.labels(source, verdict).inc()
+
+
+def count_resolution(target: str, ending: str) -> None:
+    """Count one resolution that has ended; *ending*: the report's ending or reason."""
+    _resolutions.labels(target, ending).inc()
+
+
+def observe_resume(duration: timedelta) -> None:
+    _resume.observe(max(duration.total_seconds(), 0.0))
+
+
+def count_early_dropped(source: str, number: int) -> None:
+    """Count events that were dropped before their time; an alarm belongs on this one."""
+    _early_dropped.labels(source).inc(number)
+
+
+def render() -> bytes:
+    """Return the page of /metrics, of media type CONTENT_TYPE."""
+    return generate_latest(REGISTRY)
