@@ -56,7 +56,7 @@ class Fault(BaseModel):
     kind: FaultKind
     method: str = "*"
     path: str = ".*"
-    """A regular expression, searched in the raw path."""
+    """A regular expression, searched in the raw path, or in what the platform adds to it: `fault_subject()`."""
     times: int = 1
     skip: int = 0
     """Let this many matching requests pass first."""
@@ -65,8 +65,8 @@ class Fault(BaseModel):
     body: str = ""
     delay_s: float = 1.0
 
-    def matches(self, request: web.Request) -> bool:
-        return self.method in ("*", request.method) and re.search(self.path, request.raw_path) is not None
+    def matches(self, request: web.Request, subject: str) -> bool:
+        return self.method in ("*", request.method) and re.search(self.path, subject) is not None
 
 
 class LoggedRequest(BaseModel):
@@ -116,6 +116,10 @@ class Emulator:
     def control_routes(self) -> list[web.RouteDef]:
         """Return the calls under `/_emulator` that make and steer builds, pipelines and jobs."""
         return []
+
+    def fault_subject(self, request: web.Request) -> str:
+        """Return what `Fault.path` is searched in; a platform with one path for every call adds the call's name."""
+        return request.raw_path
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -199,8 +203,9 @@ class Emulator:
         return response
 
     def _take_fault(self, request: web.Request) -> Fault | None:
+        subject = self.fault_subject(request)
         for fault in self.faults:
-            if not fault.matches(request):
+            if not fault.matches(request, subject):
                 continue
             if fault.skip:
                 fault.skip -= 1
