@@ -1,6 +1,6 @@
 """From events to transitions: record, look for waits, apply, send. Each step may be repeated after a crash."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from bridge.coordinator.ledger import Applied, Ledger
@@ -26,12 +26,22 @@ def read_event(delivery: Delivery) -> Incoming:
 class Intake:
     """Handles batches of the events queue."""
 
-    def __init__(self, db: Database, ledger: Ledger, outbox: Outbox, *, clock: Clock, dedupe_for: timedelta) -> None:
+    def __init__(
+        self,
+        db: Database,
+        ledger: Ledger,
+        outbox: Outbox,
+        *,
+        clock: Clock,
+        dedupe_for: timedelta,
+        note_age: Callable[[timedelta], None],
+    ) -> None:
         self._db = db
         self._ledger = ledger
         self._outbox = outbox
         self._clock = clock
         self._dedupe_for = dedupe_for
+        self._note_age = note_age
 
     async def handle(self, batch: Sequence[Incoming]) -> None:
         """Do all that follows from *batch*.
@@ -42,8 +52,10 @@ class Intake:
         duplicates = await self._record([one for one in batch if one.event.source != BRIDGE])
         fresh = [one.event for one in batch if not duplicates.get(one.event.id)]
         applied = await self._apply(fresh)
-        await self._outbox.follow_up(applied)
+        await self._outbox.follow_up(applied, {event.id: event for event in fresh})
         self._count(batch, duplicates, applied)
+        if batch:
+            self._note_age(self._clock.now() - batch[-1].event.time)
 
     async def _record(self, incoming: Sequence[Incoming]) -> dict[str, str | None]:
         """Commit the events' rows before any look at the waits: a registration does the reverse, so one of both sees the other."""

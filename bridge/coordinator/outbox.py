@@ -1,8 +1,9 @@
 """The only place that sends resolutions: built from the wait's row, published, confirmed, then marked sent."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.coordinator.ledger import Applied, Ledger
 from bridge.coordinator.store import events
@@ -26,15 +27,18 @@ class Outbox:
         self._broker = broker
         self._clock = clock
 
-    async def follow_up(self, applied: Iterable[Applied]) -> None:
-        """Send what *applied* asks for. A broker that is away is no error here: the rows stay unsent and are sent again."""
+    async def follow_up(self, applied: Iterable[Applied], causes: Mapping[str, Event] | None = None) -> None:
+        """Send what *applied* asks for. A broker that is away is no error here: the rows stay unsent and are sent again.
+
+        causes: deciding events at hand, by id; others are read from the store.
+        """
         chosen = [one for one in applied if one.sends and one.wait]
         fresh = {one.wait.id: one.wait for one in chosen if one.wait and not one.continues}
         resent = {one.wait.id: one.wait for one in chosen if one.wait and one.continues and one.wait.id not in fresh}
-        await self.send(list(fresh.values()), is_resent=False)
-        await self.send(list(resent.values()), is_resent=True)
+        await self.send(list(fresh.values()), is_resent=False, causes=causes)
+        await self.send(list(resent.values()), is_resent=True, causes=causes)
 
-    async def send(self, chosen: Sequence[Wait], *, is_resent: bool) -> None:
+    async def send(self, chosen: Sequence[Wait], *, is_resent: bool, causes: Mapping[str, Event] | None = None) -> None:
         """Publish the current dispatch of *chosen*, then mark them sent.
 
         is_resent: an earlier copy may be on its way, so the worker must look before it acts.
@@ -44,16 +48,27 @@ class Outbox:
         """
         if not chosen:
             return
-        async with self._db.read() as tx:
-            causes = await events.documents(self._db, tx, [wait.event_id for wait in chosen if wait.event_id])
+        found = await self._causes(chosen, causes or {})
         try:
-            await self._broker.publish(*(self._message(wait, causes, is_resent=is_resent) for wait in chosen))
+            await self._broker.publish(*(self._message(wait, found, is_resent=is_resent) for wait in chosen))
         except (BrokerUnavailable, Unroutable) as exc:
             _log.warning("resolutions_unsent", count=len(chosen), reason=type(exc).__name__)
             return
         await self._ledger.apply([(wait.id, Sent(wait.dispatch)) for wait in chosen])
 
-    def _message(self, wait: Wait, causes: dict[str, Event], *, is_resent: bool) -> Outgoing:
+    async def bodies(self, tx: AsyncConnection, chosen: Sequence[Wait]) -> list[bytes]:
+        """Return the current resolutions of *chosen* as message bodies, for the dead letters."""
+        causes = await events.documents(self._db, tx, [wait.event_id for wait in chosen if wait.event_id])
+        return [self._message(wait, causes, is_resent=False).body for wait in chosen]
+
+    async def _causes(self, chosen: Sequence[Wait], at_hand: Mapping[str, Event]) -> Mapping[str, Event]:
+        missing = [wait.event_id for wait in chosen if wait.event_id and wait.event_id not in at_hand]
+        if not missing:
+            return at_hand
+        async with self._db.read() as tx:
+            return {**at_hand, **await events.documents(self._db, tx, missing)}
+
+    def _message(self, wait: Wait, causes: Mapping[str, Event], *, is_resent: bool) -> Outgoing:
         assert wait.outcome is not None and wait.decided_at is not None and wait.deliver_until is not None  # noqa: S101, PT018 - decide() set them together
         resolution = Resolution(
             wait=wait.id,

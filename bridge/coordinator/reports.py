@@ -7,7 +7,7 @@ import structlog
 from bridge.coordinator.ledger import Applied, Ledger
 from bridge.coordinator.outbox import Outbox
 from bridge.core.ports import Delivery
-from bridge.core.resolution import Progressed, Report, read_report, read_resolution
+from bridge.core.resolution import Progressed, Report, read_report
 from bridge.core.wait import (
     Attempted,
     DoubtReported,
@@ -32,28 +32,8 @@ def read_report_delivery(delivery: Delivery) -> Report:
     return read_report(delivery.body)
 
 
-def read_unrouted(delivery: Delivery) -> Report:
-    """Read one delivery of the unrouted queue, a resolution whose target nobody has: that is a report too.
-
-    Raises:
-        Undecodable: it is no resolution.
-    """
-    lost = read_resolution(delivery.body)
-    return Report(
-        wait=lost.wait,
-        target=lost.target,
-        dispatch=lost.dispatch,
-        result=Progressed.UNDELIVERABLE,
-        ending="no_target",
-        reason=Reason.NO_TARGET,
-        note="the target has no queue",
-        attempt=delivery.attempt,
-        at=delivery.published_at,
-    )
-
-
 class Reports:
-    """Handles batches of the reports queue, and of the unrouted one."""
+    """Handles batches of the reports queue."""
 
     def __init__(self, ledger: Ledger, outbox: Outbox) -> None:
         self._ledger = ledger

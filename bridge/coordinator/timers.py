@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import structlog
 
-from bridge.coordinator.ledger import Ledger
+from bridge.coordinator.dead import DeadLetters
 from bridge.coordinator.outbox import Outbox
 from bridge.coordinator.store import retention, waits
 from bridge.coordinator.store.engine import Database
@@ -18,7 +18,6 @@ from bridge.core.errors import BrokerUnavailable, StoreUnavailable, Unroutable
 from bridge.core.event import BRIDGE, WAIT_EXPIRED, Event, EventData
 from bridge.core.ports import Broker, Clock, Outgoing
 from bridge.core.topology import to_events
-from bridge.core.wait import ReportMissing
 from bridge.ops import metrics
 
 _log = structlog.get_logger(__name__)
@@ -44,10 +43,17 @@ class Timers:
     """Runs the timed work until cancelled."""
 
     def __init__(
-        self, db: Database, ledger: Ledger, outbox: Outbox, broker: Broker, *, clock: Clock, retention_rules: Retention
+        self,
+        db: Database,
+        dead: DeadLetters,
+        outbox: Outbox,
+        broker: Broker,
+        *,
+        clock: Clock,
+        retention_rules: Retention,
     ) -> None:
         self._db = db
-        self._ledger = ledger
+        self._dead = dead
         self._outbox = outbox
         self._broker = broker
         self._clock = clock
@@ -104,10 +110,8 @@ class Timers:
         """End what no worker has reported on within its delivery window."""
         async with self._db.read() as tx:
             ids = await waits.overdue(tx, delivered_before=self._clock.now() - _REPORT_GRACE)
-        for one in await self._ledger.apply([(wait, ReportMissing()) for wait in ids]):
-            if one.wait and not one.is_refused:
-                metrics.count_resolution(one.wait.target, "no_report")
-                _log.error("wait_undeliverable", wait=one.wait.id, target=one.wait.target, reason="no_report")
+        if ended := await self._dead.give_up(ids):
+            _log.error("waits_without_report", count=ended)
 
     async def tidy(self) -> None:
         """End the time of early events and delete what is old: a short transaction a step."""

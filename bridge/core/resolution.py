@@ -35,9 +35,7 @@ class Resolution(Frozen):
     @property
     def summary(self) -> str:
         """One line for people; `timed out` when a timer decided and nobody said more."""
-        if self.event and self.event.data.summary:
-            return self.event.data.summary
-        return "timed out" if self.outcome is Outcome.TIMED_OUT else ""
+        return outcome_summary(self.outcome, self.event)
 
     @property
     def url(self) -> str:
@@ -52,6 +50,13 @@ class Resolution(Frozen):
     def result(self) -> dict[str, Any]:
         """The map that a pipeline gets in every case: `outcome summary url data`."""
         return {"outcome": self.outcome.value, "summary": self.summary, "url": self.url, "data": self.body}
+
+
+def outcome_summary(outcome: Outcome, cause: Event | None) -> str:
+    """Return what the deciding event said in one line; `timed out` where a timer decided."""
+    if cause and cause.data.summary:
+        return cause.data.summary
+    return "timed out" if outcome is Outcome.TIMED_OUT else ""
 
 
 class Progressed(StrEnum):

@@ -73,30 +73,23 @@ waits = sa.Table(
     sa.Column("attempted", sa.Integer, nullable=False),
     sa.Column("claimed_at", Instant, comment="when a coordinator last took the row for its expiry or for (re)sending"),
 )
-_HOLDS_ADDRESS = waits.c.state.in_(("open", "resolving"))
-sa.Index(
-    "uq_waits_address",
-    waits.c.target,
-    waits.c.canonical,
-    unique=True,
-    sqlite_where=_HOLDS_ADDRESS,
-    postgresql_where=_HOLDS_ADDRESS,
-)
-_HAS_KEY = waits.c.idempotency_key.is_not(None)
-sa.Index(
-    "uq_waits_idempotency",
-    waits.c.client,
-    waits.c.idempotency_key,
-    unique=True,
-    sqlite_where=_HAS_KEY,
-    postgresql_where=_HAS_KEY,
-)
-_OPEN = waits.c.state == "open"
-sa.Index("ix_waits_expiry", waits.c.expires_at, sqlite_where=_OPEN, postgresql_where=_OPEN)
-_RESOLVING = waits.c.state == "resolving"
-sa.Index("ix_waits_delivery", waits.c.deliver_until, sqlite_where=_RESOLVING, postgresql_where=_RESOLVING)
-_UNSENT = sa.and_(waits.c.state == "resolving", waits.c.sent_at.is_(None))
-sa.Index("ix_waits_unsent", waits.c.claimed_at, sqlite_where=_UNSENT, postgresql_where=_UNSENT)
+# Conditions with literals: a partial index serves only a query that repeats its condition, not one with a parameter.
+HOLDS_ADDRESS = sa.text("state IN ('open', 'resolving')")
+IS_OPEN = sa.text("state = 'open'")
+IS_RESOLVING = sa.text("state = 'resolving'")
+IS_UNSENT = sa.text("state = 'resolving' AND sent_at IS NULL")
+_HAS_KEY = sa.text("idempotency_key IS NOT NULL")
+
+
+def _partial(name: str, *columns: sa.Column[Any], where: sa.TextClause, unique: bool = False) -> None:
+    sa.Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
+
+_partial("uq_waits_address", waits.c.target, waits.c.canonical, unique=True, where=HOLDS_ADDRESS)
+_partial("uq_waits_idempotency", waits.c.client, waits.c.idempotency_key, unique=True, where=_HAS_KEY)
+_partial("ix_waits_expiry", waits.c.expires_at, where=IS_OPEN)
+_partial("ix_waits_delivery", waits.c.deliver_until, where=IS_RESOLVING)
+_partial("ix_waits_unsent", waits.c.claimed_at, where=IS_UNSENT)
 sa.Index("ix_waits_created", waits.c.created_at, waits.c.id)
 sa.Index("ix_waits_event", waits.c.event_id)
 
@@ -139,8 +132,13 @@ events = sa.Table(
     sa.Column("document", sa.LargeBinary, nullable=False, comment="the event as published"),
     sa.Index("ix_events_received", "received_at", "id"),
 )
-_KEPT = events.c.is_kept.is_(sa.true())
-sa.Index("ix_events_kept", events.c.source, events.c.received_at, sqlite_where=_KEPT, postgresql_where=_KEPT)
+sa.Index(
+    "ix_events_kept",
+    events.c.source,
+    events.c.received_at,
+    sqlite_where=sa.text("is_kept = 1"),  # as SQLAlchemy writes a boolean column on each of them
+    postgresql_where=sa.text("is_kept"),
+)
 
 event_keys = sa.Table(
     "event_keys",

@@ -12,7 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.coordinator.store import rows
 from bridge.coordinator.store.engine import Database
-from bridge.coordinator.store.tables import dead_letters, events, targets, timeline, verdicts, wait_labels, waits
+from bridge.coordinator.store.tables import (
+    IS_RESOLVING,
+    dead_letters,
+    events,
+    targets,
+    timeline,
+    verdicts,
+    wait_labels,
+    waits,
+)
 from bridge.core.event import CALLBACK
 from bridge.core.wait import State, Wait
 
@@ -203,7 +212,7 @@ async def target_counts(tx: AsyncConnection) -> dict[str, dict[State, int]]:
 async def oldest_unreported(tx: AsyncConnection) -> dict[str, datetime]:
     """Return for each target since when its oldest resolution is without a report."""
     since = sa.func.min(sa.func.coalesce(waits.c.sent_at, waits.c.decided_at), type_=waits.c.decided_at.type)
-    statement = sa.select(waits.c.target, since).where(waits.c.state == State.RESOLVING.value).group_by(waits.c.target)
+    statement = sa.select(waits.c.target, since).where(IS_RESOLVING).group_by(waits.c.target)
     return {row[0]: row[1] for row in await tx.execute(statement)}
 
 

@@ -9,8 +9,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.coordinator.store import rows
 from bridge.coordinator.store.engine import Database
-from bridge.coordinator.store.tables import expectations, timeline, verdicts, wait_labels, waits
-from bridge.core.wait import Entry, Expectation, State, Verdict, Wait
+from bridge.coordinator.store.tables import (
+    HOLDS_ADDRESS,
+    IS_OPEN,
+    IS_RESOLVING,
+    IS_UNSENT,
+    expectations,
+    timeline,
+    verdicts,
+    wait_labels,
+    waits,
+)
+from bridge.core.wait import Entry, Expectation, Verdict, Wait
 
 _CLAIM_LIMIT = 500
 
@@ -121,7 +131,7 @@ async def find_holder(tx: AsyncConnection, target: str, canonical: str) -> str |
     statement = sa.select(waits.c.id).where(
         waits.c.target == target,
         waits.c.canonical == rows.indexed(canonical),
-        waits.c.state.in_((State.OPEN.value, State.RESOLVING.value)),
+        HOLDS_ADDRESS,
     )
     found: str | None = (await tx.execute(statement)).scalar()
     return found
@@ -144,19 +154,16 @@ async def add_verdicts(tx: AsyncConnection, given: Sequence[tuple[str, str, Verd
 
 async def claim_expired(tx: AsyncConnection, *, now: datetime, claimed_before: datetime) -> list[str]:
     """Take the open waits whose time is over and that nobody has taken since *claimed_before*; return their ids."""
-    return await _claim(
-        tx, waits.c.state == State.OPEN.value, waits.c.expires_at <= now, now=now, claimed_before=claimed_before
-    )
+    return await _claim(tx, IS_OPEN, waits.c.expires_at <= now, now=now, claimed_before=claimed_before)
 
 
 async def claim_unsent(tx: AsyncConnection, *, now: datetime, claimed_before: datetime) -> list[str]:
     """Take the outbox rows without a confirmed publish since *claimed_before*; return the waits' ids."""
-    unsent = waits.c.sent_at.is_(None)
-    return await _claim(tx, waits.c.state == State.RESOLVING.value, unsent, now=now, claimed_before=claimed_before)
+    return await _claim(tx, IS_UNSENT, now=now, claimed_before=claimed_before)
 
 
 async def _claim(
-    tx: AsyncConnection, *conditions: sa.ColumnElement[bool], now: datetime, claimed_before: datetime
+    tx: AsyncConnection, *conditions: sa.ColumnElement[bool] | sa.TextClause, now: datetime, claimed_before: datetime
 ) -> list[str]:
     is_free = sa.or_(waits.c.claimed_at.is_(None), waits.c.claimed_at <= claimed_before)
     chosen = sa.select(waits.c.id).where(*conditions, is_free).limit(_CLAIM_LIMIT).with_for_update(skip_locked=True)
@@ -168,9 +175,5 @@ async def _claim(
 
 async def overdue(tx: AsyncConnection, *, delivered_before: datetime) -> list[str]:
     """Return the resolving waits whose delivery window ended before *delivered_before*."""
-    statement = (
-        sa.select(waits.c.id)
-        .where(waits.c.state == State.RESOLVING.value, waits.c.deliver_until < delivered_before)
-        .limit(_CLAIM_LIMIT)
-    )
+    statement = sa.select(waits.c.id).where(IS_RESOLVING, waits.c.deliver_until < delivered_before).limit(_CLAIM_LIMIT)
     return list((await tx.execute(statement)).scalars())

@@ -1,0 +1,229 @@
+"""Registering a wait, and taking it back: what a client asks for, checked whole before anything is written."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import ValidationError
+
+from bridge.coordinator.errors import Rejected
+from bridge.coordinator.intake import input_of
+from bridge.coordinator.ledger import Ledger
+from bridge.coordinator.outbox import Outbox
+from bridge.coordinator.store import events, waits
+from bridge.coordinator.store.engine import Database
+from bridge.core.api import RegisterRequest, longest_timeout, unsupported
+from bridge.core.consumer import Address, AddressError, Consumer
+from bridge.core.ports import Clock
+from bridge.core.problem import FieldError, Problem, Slug, field_errors
+from bridge.core.settings import TargetSettings
+from bridge.core.signing import CallbackKeys, new_wait_id
+from bridge.core.source import Source
+from bridge.core.wait import Entry, Expectation, Kind, Wait
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A configured target as the coordinator knows it: no secret in it."""
+
+    name: str
+    kind: type[Consumer[Any, Any]]
+    settings: TargetSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who registers, and what it may name; None is everything."""
+
+    name: str
+    targets: frozenset[str] | None
+    sources: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A wait and its capability."""
+
+    wait: Wait
+    callback_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the config says of registrations. `public_url` has no trailing slash."""
+
+    public_url: str
+    max_timeout: timedelta
+    keep_early: timedelta
+
+
+class Registry:
+    """Opens waits."""
+
+    def __init__(
+        self,
+        db: Database,
+        ledger: Ledger,
+        outbox: Outbox,
+        *,
+        targets: Mapping[str, Target],
+        sources: Mapping[str, type[Source[Any]]],
+        keys: CallbackKeys,
+        clock: Clock,
+        terms: Terms,
+    ) -> None:
+        self._db = db
+        self._ledger = ledger
+        self._outbox = outbox
+        self._targets = targets
+        self._sources = sources
+        self._keys = keys
+        self._clock = clock
+        self._terms = terms
+
+    async def register(
+        self, request: RegisterRequest, asker: Asker, *, idempotency_key: str | None, request_hash: str
+    ) -> Registered:
+        """Open a wait, commit it, then look for events that came before it.
+
+        request_hash: of the body as sent; the same key with another one is refused.
+
+        Raises:
+            Rejected: with the problem; nothing was written.
+            StoreUnavailable: the caller repeats, best with an idempotency key.
+        """
+        target = self._check(request, asker)
+        wait = self._new_wait(request, target, asker)
+        expected = [Expectation(one.source, one.keys, one.type, one.early) for one in request.expects]
+        stored = await self._store(wait, expected, idempotency_key, request_hash)
+        if stored is wait:
+            stored = await self._look_back(wait, expected)
+        return Registered(stored, self._callback_url(stored))
+
+    def _check(self, request: RegisterRequest, asker: Asker) -> Target:
+        if pointers := unsupported(request):
+            errors = [FieldError(pointer=pointer, detail="is not supported by this version") for pointer in pointers]
+            raise Rejected(Problem.of(Slug.NOT_SUPPORTED, "This version cannot do that", errors=errors))
+        target = self._targets.get(request.target)
+        if target is None or (asker.targets is not None and request.target not in asker.targets):
+            wrong = FieldError(pointer="/target", detail="expected a configured target that this client may use")
+            raise Rejected(Problem.of(Slug.UNKNOWN_TARGET, "There is no such target", errors=[wrong]))
+        errors = [*self._wrong_expectations(request, asker)]
+        if too_long := longest_timeout(request, maximum=self._terms.max_timeout):
+            errors.append(too_long)
+        if errors:
+            raise Rejected(Problem.of(Slug.INVALID, "The request is not valid", errors=errors))
+        return target
+
+    def _wrong_expectations(self, request: RegisterRequest, asker: Asker) -> Sequence[FieldError]:
+        errors = []
+        for place, one in enumerate(request.expects):
+            kind = self._sources.get(one.source)
+            if kind is None or (asker.sources is not None and one.source not in asker.sources):
+                detail = "expected a configured source that this client may use"
+                errors.append(FieldError(pointer=f"/expects/{place}/source", detail=detail))
+                continue
+            if missing := sorted(required_keys(kind, one.type) - set(one.keys)):
+                detail = f"must also name {', '.join(missing)}, so that a fact about something else never counts"
+                errors.append(FieldError(pointer=f"/expects/{place}/keys", detail=detail))
+        return errors
+
+    def _new_wait(self, request: RegisterRequest, target: Target, asker: Asker) -> Wait:
+        address, canonical = read_address(target, request.address)
+        now = self._clock.now()
+        return Wait(
+            id=new_wait_id(),
+            target=target.name,
+            address=request.address,
+            canonical=canonical,
+            is_repeated=address.is_repeated,
+            client=asker.name,
+            created_at=now,
+            expires_at=_whole_millis(now + request.timeout),
+            labels=request.labels,
+        )
+
+    async def _store(
+        self, wait: Wait, expected: Sequence[Expectation], idempotency_key: str | None, request_hash: str
+    ) -> Wait:
+        """Insert *wait*; return it, or the one that the same client registered under the same key before."""
+        opened = Entry(Kind.OPENED, wait.created_at, note=f"by {wait.client}")
+        if idempotency_key is not None and (earlier := await self._earlier(wait, idempotency_key, request_hash)):
+            return earlier
+        try:
+            async with self._db.write() as tx:
+                await waits.insert(
+                    tx, wait, expected, opened, idempotency_key=idempotency_key, request_hash=request_hash
+                )
+        except sa.exc.IntegrityError:
+            return await self._taken(wait, idempotency_key, request_hash)
+        return wait
+
+    async def _earlier(self, wait: Wait, key: str, request_hash: str) -> Wait | None:
+        async with self._db.read() as tx:
+            found = await waits.find_registration(tx, wait.client, key)
+        if found is None:
+            return None
+        earlier, earlier_hash = found
+        if earlier_hash != request_hash:
+            raise Rejected(Problem.of(Slug.KEY_REUSED, "This Idempotency-Key was used for another request"))
+        return earlier
+
+    async def _taken(self, wait: Wait, key: str | None, request_hash: str) -> Wait:
+        """Say who was faster: the same request under the same key, or another wait at the same address."""
+        if key is not None and (earlier := await self._earlier(wait, key, request_hash)):
+            return earlier
+        async with self._db.read() as tx:
+            holder = await waits.find_holder(tx, wait.target, wait.canonical)
+        raise Rejected(Problem.of(Slug.ADDRESS_TAKEN, "Another wait is open for this address", wait=holder))
+
+    async def _look_back(self, wait: Wait, expected: Sequence[Expectation]) -> Wait:
+        """Apply the events that came before the registration, in a transaction that begins after its commit."""
+        if not any(one.early for one in expected):
+            return wait
+        async with self._db.write() as tx:
+            found = await events.early_for(tx, expected, since=wait.created_at - self._terms.keep_early)
+            applied = await self._ledger.apply_in(tx, [(wait.id, input_of(event)) for event in found])
+            verdicts = {event.id: [one.verdict] for event, one in zip(found, applied, strict=True) if one.verdict}
+            await events.raise_verdicts(tx, verdicts)
+        await self._outbox.follow_up(applied, {event.id: event for event in found})
+        return applied[-1].wait or wait if applied else wait
+
+    def _callback_url(self, wait: Wait) -> str:
+        return f"{self._terms.public_url}/cb/{self._keys.sign(wait.id, wait.expires_at)}"
+
+
+def required_keys(kind: type[Source[Any]], event_type: str | None) -> frozenset[str]:
+    """Return the keys that an expectation of *event_type* must name; without a type those of the strictest."""
+    if event_type is not None:
+        return kind.required_keys.get(event_type, frozenset())
+    return max(kind.required_keys.values(), key=len, default=frozenset())
+
+
+def read_address(target: Target, raw: dict[str, Any]) -> tuple[Address, str]:
+    """Return the address as its consumer reads it, and its canonical spelling.
+
+    Raises:
+        Rejected: it does not have the shape, or does not belong to this target.
+    """
+    try:
+        address = target.kind.address_type.model_validate(raw)
+        return address, address.canonical(target.settings)
+    except ValidationError as exc:
+        errors: Sequence[FieldError] = field_errors(exc, prefix="/address")
+    except AddressError as exc:
+        errors = [FieldError(pointer=f"/address{exc.pointer}", detail=exc.detail)]
+    raise Rejected(Problem.of(Slug.INVALID, "The address is not valid", errors=errors))
+
+
+def hash_request(body: bytes) -> str:
+    """Return what an idempotency key is held against."""
+    return hashlib.sha256(body).hexdigest()
+
+
+def _whole_millis(moment: datetime) -> datetime:
+    """Return *moment* cut to milliseconds, the precision of a callback token."""
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

@@ -1,0 +1,191 @@
+"""The first tables."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "dead_letters",
+        sa.Column("id", sa.Text(), nullable=False, comment="the broker's message id: a redelivery is the same row"),
+        sa.Column("queue", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("wait_id", sa.Text(), nullable=True),
+        sa.Column("target", sa.Text(), nullable=True),
+        sa.Column("dispatch", sa.Integer(), nullable=True),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_dead_letters")),
+    )
+    op.create_index("ix_dead_letters_at", "dead_letters", ["at", "id"], unique=False)
+    op.create_table(
+        "dedupe",
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("event_id", sa.Text(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("source", "key", name=op.f("pk_dedupe")),
+    )
+    op.create_index("ix_dedupe_expires_at", "dedupe", ["expires_at"], unique=False)
+    op.create_table(
+        "event_keys",
+        sa.Column("event_id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("event_id", "name", name=op.f("pk_event_keys")),
+    )
+    op.create_index("ix_event_keys_lookup", "event_keys", ["source", "name", "value"], unique=False)
+    op.create_table(
+        "events",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("outcome", sa.String(length=16), nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("verdict", sa.String(length=16), nullable=False),
+        sa.Column("duplicate_of", sa.Text(), nullable=True),
+        sa.Column("is_kept", sa.Boolean(), nullable=False, comment="later waits may still look at it"),
+        sa.Column("document", sa.LargeBinary(), nullable=False, comment="the event as published"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_events")),
+    )
+    op.create_index(
+        "ix_events_kept",
+        "events",
+        ["source", "received_at"],
+        unique=False,
+        sqlite_where=sa.text("is_kept = 1"),
+        postgresql_where=sa.text("is_kept"),
+    )
+    op.create_index("ix_events_received", "events", ["received_at", "id"], unique=False)
+    op.create_table(
+        "expectations",
+        sa.Column("wait_id", sa.String(length=32), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=True),
+        sa.Column("keys", sa.Text(), nullable=False),
+        sa.Column("early", sa.Boolean(), nullable=False),
+        sa.Column(
+            "anchor_name",
+            sa.Text(),
+            nullable=False,
+            comment="the most telling of the keys: found by it, then compared whole",
+        ),
+        sa.Column("anchor_value", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("wait_id", "position", name=op.f("pk_expectations")),
+    )
+    op.create_index("ix_expectations_anchor", "expectations", ["source", "anchor_name", "anchor_value"], unique=False)
+    op.create_table(
+        "targets",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("is_paused", sa.Boolean(), nullable=False),
+        sa.Column("changed_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_targets")),
+    )
+    op.create_table(
+        "timeline",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("wait_id", sa.String(length=32), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("event", sa.Text(), nullable=True),
+        sa.Column("attempt", sa.Integer(), nullable=True),
+        sa.Column("ending", sa.Text(), nullable=True),
+        sa.Column("note", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_timeline")),
+    )
+    op.create_index("ix_timeline_wait_id", "timeline", ["wait_id", "id"], unique=False)
+    op.create_table(
+        "verdicts",
+        sa.Column("wait_id", sa.String(length=32), nullable=False),
+        sa.Column("event_id", sa.Text(), nullable=False),
+        sa.Column("verdict", sa.String(length=16), nullable=False),
+        sa.PrimaryKeyConstraint("wait_id", "event_id", name=op.f("pk_verdicts")),
+    )
+    op.create_table(
+        "wait_labels",
+        sa.Column("wait_id", sa.String(length=32), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("wait_id", "name", name=op.f("pk_wait_labels")),
+    )
+    op.create_index("ix_wait_labels_pair", "wait_labels", ["name", "value"], unique=False)
+    op.create_table(
+        "waits",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("canonical", sa.Text(), nullable=False, comment="one spelling of the address; hashed when long"),
+        sa.Column("is_repeated", sa.Boolean(), nullable=False),
+        sa.Column("client", sa.Text(), nullable=False),
+        sa.Column("idempotency_key", sa.Text(), nullable=True),
+        sa.Column("request_hash", sa.Text(), nullable=True),
+        sa.Column("labels", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("outcome", sa.String(length=16), nullable=True),
+        sa.Column("reason", sa.String(length=16), nullable=True),
+        sa.Column("decided_at", sa.BigInteger(), nullable=True),
+        sa.Column("event_id", sa.Text(), nullable=True),
+        sa.Column("caused_at", sa.BigInteger(), nullable=True),
+        sa.Column("progress", sa.Text(), nullable=True),
+        sa.Column("dispatch", sa.Integer(), nullable=False),
+        sa.Column("deliver_until", sa.BigInteger(), nullable=True),
+        sa.Column("sent_at", sa.BigInteger(), nullable=True),
+        sa.Column("attempted", sa.Integer(), nullable=False),
+        sa.Column(
+            "claimed_at",
+            sa.BigInteger(),
+            nullable=True,
+            comment="when a coordinator last took the row for its expiry or for (re)sending",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_waits")),
+    )
+    op.create_index("ix_waits_created", "waits", ["created_at", "id"], unique=False)
+    op.create_index(
+        "ix_waits_delivery",
+        "waits",
+        ["deliver_until"],
+        unique=False,
+        sqlite_where=sa.text("state = 'resolving'"),
+        postgresql_where=sa.text("state = 'resolving'"),
+    )
+    op.create_index("ix_waits_event", "waits", ["event_id"], unique=False)
+    op.create_index(
+        "ix_waits_expiry",
+        "waits",
+        ["expires_at"],
+        unique=False,
+        sqlite_where=sa.text("state = 'open'"),
+        postgresql_where=sa.text("state = 'open'"),
+    )
+    op.create_index(
+        "ix_waits_unsent",
+        "waits",
+        ["claimed_at"],
+        unique=False,
+        sqlite_where=sa.text("state = 'resolving' AND sent_at IS NULL"),
+        postgresql_where=sa.text("state = 'resolving' AND sent_at IS NULL"),
+    )
+    op.create_index(
+        "uq_waits_address",
+        "waits",
+        ["target", "canonical"],
+        unique=True,
+        sqlite_where=sa.text("state IN ('open', 'resolving')"),
+        postgresql_where=sa.text("state IN ('open', 'resolving')"),
+    )
+    op.create_index(
+        "uq_waits_idempotency",
+        "waits",
+        ["client", "idempotency_key"],
+        unique=True,
+        sqlite_where=sa.text("idempotency_key IS NOT NULL"),
+        postgresql_where=sa.text("idempotency_key IS NOT NULL"),
+    )
