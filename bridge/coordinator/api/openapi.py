@@ -53,7 +53,7 @@ def openapi_document() -> bytes:
     """Return the OpenAPI 3.1 document as JSON."""
     paths: dict[str, dict[str, Any]] = {}
     for method, path, summary, role, body, answers in _CALLS:
-        paths.setdefault(path, {})[method] = _operation(method, path, summary, role, body, answers)
+        paths.setdefault(path, {})[method] = _operation(method, path, summary, role, body=body, answers=answers)
     document = {
         "openapi": "3.1.0",
         "info": {"title": "callback-bridge", "version": __version__},
@@ -72,6 +72,7 @@ def _operation(
     path: str,
     summary: str,
     role: str,
+    *,
     body: type[BaseModel] | None,
     answers: dict[int, type[BaseModel] | None],
 ) -> dict[str, Any]:

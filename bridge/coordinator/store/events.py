@@ -37,8 +37,11 @@ async def record(
     """Store the events that are not there yet; return for each id the id of the event it duplicates, or None.
 
     An event is known by its own id first: seen before, it is what it was. Only then by its sender's dedupe keys.
+    Rows are written in the order of their ids everywhere, so that two coordinators never wait crosswise.
     """
-    await tx.execute(insert_new(db, events), [_event_row(one) for one in incoming])
+    await tx.execute(
+        insert_new(db, events), [_event_row(one) for one in sorted(incoming, key=lambda one: one.event.id)]
+    )
     owners = await _claim_keys(db, tx, [one.event for one in incoming], dedupe_until)
     duplicates = {one.event.id: _first_owner(one.event, owners) for one in incoming}
     named = [{"b_id": event, "b_of": of} for event, of in duplicates.items() if of]
@@ -156,7 +159,7 @@ async def raise_verdicts(tx: AsyncConnection, given: Mapping[str, Sequence[Verdi
             statement.values(verdict=sa.bindparam("b_verdict")),
             [
                 {"b_id": event, "b_rank": _RANK[verdict.value], "b_verdict": verdict.value}
-                for event, verdict in best.items()
+                for event, verdict in sorted(best.items())
             ],
         )
 
