@@ -1,0 +1,41 @@
+"""Settings models of sources and targets, found by the file that a section names: a file's name is its registration.
+
+These files stand above the config in the line, so they are imported by name, when a section asks for one.
+"""
+
+import pkgutil
+from importlib import import_module
+from typing import Any, cast
+
+from bridge.core.consumer import load_consumer
+from bridge.core.settings import SourceSettings, TargetSettings
+from bridge.core.source import Source
+
+
+def source_kind(kind: str) -> type[Source[Any]]:
+    """Return the class of a source's `kind`.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    return cast("type[Source[Any]]", import_module("bridge.sources").load_source_kind(kind))
+
+
+def source_settings(kind: str) -> type[SourceSettings]:
+    """Return the settings model of `kind`; raises as source_kind()."""
+    return source_kind(kind).settings_type
+
+
+def target_settings(consumer: str) -> type[TargetSettings]:
+    """Return the settings model of a target's `consumer`.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    return load_consumer(consumer).settings_type
+
+
+def built_in(package: str) -> list[str]:
+    """Return what stands in bridge/<package>, as a section would name it."""
+    path = import_module(f"bridge.{package}").__path__
+    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(path) if module.name[0] != "_")
