@@ -51,6 +51,7 @@ class Committer:
             ConfigError, OSError, sqlite3.Error: it cannot be used.
         """
         self._rows = Rows(path, busy_timeout=busy_timeout)
+        self._pause = _Pause()
         self._repair_at: float | None = None
         """Monotonic; set while transactions fail."""
         try:
@@ -101,11 +102,14 @@ class Committer:
             return exc
 
     def _transact(self) -> list[tuple[Consumer, list[Handed]]]:
+        self._pause.wait()
         self._rows.begin()
+        self._pause.lock_taken()
         if self._repair_at is not None:
             self._rows.probe()
         self._ledger.write()
         self._rows.commit()
+        self._pause.lock_left()
         return self._ledger.committed()
 
     def _fail(self, exc: Exception) -> None:
@@ -116,6 +120,28 @@ class Committer:
             self._rows.rollback()
         except sqlite3.Error as again:
             _log.warning("broker_rollback_failed", reason=str(again))
+
+
+class _Pause:
+    """Leaves the file alone for a while between transactions, half as long as the last one lasted.
+
+    Its lock has no queue, and another connection (the store) asks for it in growing intervals, so under load it would
+    hardly ever find it free. A lone publish does not wait: its answer takes longer than this.
+    """
+
+    def __init__(self) -> None:
+        self._taken_at = self._left_at = 0.0
+
+    def wait(self) -> None:
+        pause_s = (self._left_at - self._taken_at) / 2 - (time.monotonic() - self._left_at)
+        if pause_s > 0:
+            time.sleep(pause_s)
+
+    def lock_taken(self) -> None:
+        self._taken_at = time.monotonic()
+
+    def lock_left(self) -> None:
+        self._left_at = time.monotonic()
 
 
 def _unavailable(exc: Exception) -> BrokerUnavailable:

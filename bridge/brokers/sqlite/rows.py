@@ -7,6 +7,7 @@ since 1970.
 
 import os
 import sqlite3
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from bridge.core.errors import ConfigError
 from bridge.core.local import LocalMessage
 
 SCHEMA_VERSION = 1
+_BUSY_TRY_MS = 5
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -95,7 +97,8 @@ class Rows:
 
     def __init__(self, path: Path, *, busy_timeout: timedelta) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives its side files the same mode
-        self._db = sqlite3.connect(path, timeout=busy_timeout.total_seconds(), isolation_level=None)
+        self._busy_timeout_s = busy_timeout.total_seconds()
+        self._db = sqlite3.connect(path, timeout=self._busy_timeout_s, isolation_level=None)
         try:
             self._prepare()
         except BaseException:
@@ -106,8 +109,20 @@ class Rows:
         self._db.close()
 
     def begin(self) -> None:
-        """Open a transaction as its writer; waits for another connection's one up to the busy time-out."""
-        self._db.execute("BEGIN IMMEDIATE")
+        """Open a transaction as its writer; waits for another connection's one up to the busy time-out.
+
+        The file's lock has no queue: whoever asks often gets it. SQLite's own waiting slows down to 100 ms a try, and
+        then loses for seconds against a busy store; so its time-out is a few milliseconds and we ask again.
+        """
+        end = time.monotonic() + self._busy_timeout_s
+        while True:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as exc:
+                if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                    raise
+            else:
+                return
 
     def commit(self) -> None:
         self._db.execute("COMMIT")
@@ -206,6 +221,7 @@ class Rows:
     def _prepare(self) -> None:
         with closing(self._db.execute("PRAGMA journal_mode = WAL")):
             pass  # first, and before any transaction; the store on the same file asks for the same
+        self._db.execute(f"PRAGMA busy_timeout = {_BUSY_TRY_MS}")
         self._db.execute("PRAGMA synchronous = FULL")  # WAL needs it for durability: a commit ends with an fsync
         self.begin()
         try:

@@ -166,7 +166,7 @@ def _lock(path: Path) -> int:
 def _why_not_opened(path: Path, exc: Exception) -> BridgeError:
     if isinstance(exc, ConfigError):
         return exc
-    is_busy = isinstance(exc, sqlite3.Error) and getattr(exc, "sqlite_errorcode", 0) == sqlite3.SQLITE_BUSY
+    is_busy = isinstance(exc, sqlite3.Error) and getattr(exc, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
     error = BrokerUnavailable(f"{path}: {exc}") if is_busy else ConfigError([f"broker.url: cannot use {path}: {exc}"])
     error.__cause__ = exc
     return error
