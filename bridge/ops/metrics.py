@@ -11,6 +11,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from bridge.core.api import QueueView
+
 REGISTRY = CollectorRegistry()
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -37,6 +39,29 @@ _early_dropped = Counter(
     ["source"],
     registry=REGISTRY,
 )
+
+_queue_ready = Gauge("bridge_queue_ready", "Messages ready in a queue.", ["queue"], registry=REGISTRY)
+_queue_unacked = Gauge("bridge_queue_unacked", "Messages handed out and not settled.", ["queue"], registry=REGISTRY)
+_queue_age = Gauge(
+    "bridge_queue_oldest_age_seconds",
+    "Age of a target's oldest resolution without a report; of the events queue, of the last event consumed.",
+    ["queue"],
+    registry=REGISTRY,
+)
+_queue_consumers = Gauge("bridge_queue_consumers", "Consumers of a queue.", ["queue"], registry=REGISTRY)
+
+
+def show_queue(queue: QueueView) -> None:
+    """Show one queue's figures; what the broker does not tell is left out."""
+    figures = (
+        (_queue_ready, queue.ready),
+        (_queue_unacked, queue.unacked),
+        (_queue_age, queue.oldest_age_s),
+        (_queue_consumers, queue.consumers),
+    )
+    for gauge, figure in figures:
+        if figure is not None:
+            gauge.labels(queue.name).set(figure)
 
 
 def count_attempt(target: str, ending: str) -> None:

@@ -1,0 +1,223 @@
+"""The one place where everything is wired together: from a config to a running process, and orderly to its end."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING, Any, Self
+
+import structlog
+from aiohttp import web
+
+from bridge.config import Config, Role
+from bridge.config.kinds import source_kind
+from bridge.core.consumer import Consumer, UtcClock
+from bridge.core.errors import BrokerUnavailable, ConfigError, StoreUnavailable
+from bridge.core.pause import read_pause
+from bridge.core.ports import Broker, Clock
+from bridge.ops import logs, metrics
+from bridge.ops.health import HealthCalls
+
+if TYPE_CHECKING:  # a role that does not need a part does not import it
+    from bridge.coordinator.service import Coordinator
+    from bridge.worker.worker import Worker
+
+_log = structlog.get_logger(__name__)
+
+DRAIN_S = 10.0
+_RESTART_S = 1.0
+
+
+def run(config: Config) -> int:
+    """Run *config*'s roles until SIGTERM or SIGINT; return the exit code."""
+    import uvloop  # noqa: PLC0415 - only a running process needs it
+
+    logs.configure()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_until_signalled(config))
+
+
+async def _until_signalled(config: Config) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await serve(config, stop=stop)
+    return 0
+
+
+async def serve(config: Config, *, stop: asyncio.Event, started: Callable[[str], None] = lambda _url: None) -> None:
+    """Run *config*'s roles until *stop* is set, then drain within DRAIN_S.
+
+    started: called once with the URL that the process listens on.
+
+    Raises:
+        ConfigError: a file is in use by another process, or a target cannot be made.
+    """
+    process = Process(config)
+    try:
+        url = await process.start()
+        _log.info("bridge_started", url=url, roles=sorted(role.value for role in config.roles))
+        started(url)
+        await stop.wait()
+    finally:
+        await process.close()
+        _log.info("bridge_stopped")
+
+
+class Process:
+    """The parts of one process, in the order of their making."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._clock: Clock = UtcClock()
+        self._broker = make_broker(config)
+        self._coordinator = _coordinator(config, self._broker, self._clock) if config.runs(Role.COORDINATOR) else None
+        self._workers: dict[str, _WorkerPart] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stack = AsyncExitStack()
+
+    async def start(self) -> str:
+        """Start everything; return the URL listened on. Broker, store and platforms may still be away."""
+        await self._broker.start()
+        self._stack.push_async_callback(self._broker.close)
+        if self._coordinator is not None:
+            self._stack.push_async_callback(self._coordinator.close)
+            self._keep("coordinator", self._coordinator.run)
+        for target in self._config.worker_targets:
+            part = await _WorkerPart.make(target, self._config, self._broker, self._clock)
+            self._stack.push_async_callback(part.close)
+            self._workers[target] = part
+            self._keep(f"worker {target}", part.worker.run)
+        if self._workers:
+            self._keep("pauses", self._follow_pauses)
+        return await self._listen()
+
+    def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        self._tasks.append(asyncio.create_task(_kept_running(name, work), name=name))
+
+    async def _follow_pauses(self) -> None:
+        async for topic, body in self._broker.follow():
+            pause = read_pause(topic, body)
+            if pause and pause[0] in self._workers:
+                self._workers[pause[0]].worker.set_paused(pause[1])
+
+    async def _listen(self) -> str:
+        http = self._config.http
+        routes = HealthCalls(self._checks, self._refresh).routes()
+        if self._config.runs(Role.INGRESS):
+            routes += _ingress_routes(self._config, self._broker, self._clock)
+        if self._coordinator is not None:
+            routes += self._coordinator.api().routes()
+        runner = make_runner(routes, max_body_bytes=http.max_body_bytes)
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, http.host, http.port, backlog=1024, reuse_port=None).start()
+        host, port = runner.addresses[0][:2]
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    async def _checks(self) -> dict[str, bool]:
+        checks = {"broker": self._broker.is_ready}
+        if self._coordinator is not None:
+            checks["store"] = await self._coordinator.is_ready()
+        return checks | {f"worker {name}": part.worker.status.is_running for name, part in self._workers.items()}
+
+    async def _refresh(self) -> None:
+        if self._coordinator is None:
+            return
+        with suppress(BrokerUnavailable, StoreUnavailable):  # the figures of before stay, as those of before
+            for queue in await self._coordinator.figures.queues():
+                metrics.show_queue(queue)
+
+    async def close(self) -> None:
+        """Stop taking, finish what runs, give the rest back: within DRAIN_S."""
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await asyncio.gather(*(part.worker.stop() for part in self._workers.values()))
+        except TimeoutError:
+            _log.warning("drain_cut")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._stack.aclose()
+
+
+async def _kept_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Run *work*; should it end by a fault, say so and start it again: the others go on meanwhile."""
+    while True:
+        try:
+            await work()
+        except Exception:  # noqa: BLE001 - a part's fault must not take the process's other parts along
+            _log.error("part_failed", part=name, exc_info=True)
+        await asyncio.sleep(_RESTART_S)
+
+
+def make_broker(config: Config) -> Broker:
+    """Return the broker of *config*, not started. Only the one that is used is imported."""
+    settings = config.broker
+    match settings.scheme:
+        case "memory":
+            from bridge.brokers.memory import MemoryBroker  # noqa: PLC0415
+
+            return MemoryBroker()
+        case "sqlite":
+            from bridge.brokers.sqlite import SqliteBroker  # noqa: PLC0415
+
+            return SqliteBroker(settings.path)
+        case _:
+            from bridge.brokers.rabbitmq import RabbitmqBroker  # noqa: PLC0415
+
+            return RabbitmqBroker(settings.url.get_secret_value(), metrics_url=settings.metrics_url)
+
+
+def make_runner(routes: Sequence[web.AbstractRouteDef], *, max_body_bytes: int) -> web.AppRunner:
+    """Return the server of one process: bodies as they were sent, no access log, our own error pages."""
+    from bridge.ingress.server import middlewares, server_options  # noqa: PLC0415 - its options hold for every role
+
+    app = web.Application(middlewares=middlewares(), client_max_size=max_body_bytes)
+    app.add_routes(routes)
+    return web.AppRunner(app, **server_options())
+
+
+def _ingress_routes(config: Config, broker: Broker, clock: Clock) -> list[web.RouteDef]:
+    from bridge.ingress import Ingress  # noqa: PLC0415 - a worker needs no source
+
+    sources = {name: source_kind(settings.kind)(name, settings) for name, settings in config.sources.items()}
+    ingress = Ingress(
+        broker=broker,
+        keys=config.callback_keys,
+        sources=sources,
+        clock=clock,
+        max_body_bytes=config.http.max_body_bytes,
+    )
+    return ingress.routes()
+
+
+def _coordinator(config: Config, broker: Broker, clock: Clock) -> "Coordinator":
+    from bridge.coordinator.wiring import make_coordinator  # noqa: PLC0415 - a worker has no database
+
+    return make_coordinator(config, broker, clock)
+
+
+class _WorkerPart:
+    """One target's consumer and worker."""
+
+    def __init__(self, consumer: Consumer[Any, Any], worker: "Worker") -> None:
+        self.consumer = consumer
+        self.worker = worker
+
+    @classmethod
+    async def make(cls, target: str, config: Config, broker: Broker, clock: Clock) -> Self:
+        from bridge.outbound import open_target  # noqa: PLC0415 - ingress calls nobody
+        from bridge.worker.worker import Worker  # noqa: PLC0415
+
+        try:
+            consumer = open_target(target, config.targets[target], clock=clock)
+        except ValueError as exc:
+            raise ConfigError([str(exc)]) from exc
+        await consumer.open()
+        return cls(consumer, Worker(target=target, consumer=consumer, broker=broker, clock=clock))
+
+    async def close(self) -> None:
+        from bridge.outbound import close_target  # noqa: PLC0415
+
+        await close_target(self.consumer)
