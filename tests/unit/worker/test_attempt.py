@@ -1,0 +1,267 @@
+import asyncio
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from bridge.core.consumer import AddressError
+from bridge.core.errors import BrokerUnavailable, Unanswered, Unreachable
+from bridge.core.outcome import (
+    AlreadyDone,
+    CredentialRefused,
+    Done,
+    Ending,
+    Gone,
+    Health,
+    InDoubt,
+    Later,
+    NotYet,
+    Refused,
+    Sight,
+    Standing,
+    Unmarked,
+)
+from bridge.core.resolution import Resolution
+from bridge.outbound import Unsendable
+from bridge.worker.attempt import Attempts, Result
+from bridge.worker.breaker import Sign
+from bridge.worker.trail import Trail
+from tests.support.fakes import FakeConsumer, a_resolution
+
+FRESH = Trail()
+DOUBTED = Trail(in_doubt=True)
+ANNOUNCED = Trail(is_announced=True)
+
+
+class Case:
+    """One consumer and what was announced for it."""
+
+    def __init__(self, *, tells_answered: bool = True, timeout_s: float = 300) -> None:
+        self.consumer = FakeConsumer(tells_answered=tells_answered)
+        self.announced: list[Resolution] = []
+        self.attempts = Attempts(self.consumer, announce=self._announce, timeout_s=timeout_s)
+
+    async def _announce(self, resolution: Resolution, _trail: Trail) -> None:
+        assert "resume" not in self.consumer.did, "the announcement must come before the send"
+        self.announced.append(resolution)
+
+    async def make(self, trail: Trail = FRESH, **more: Any) -> Result:
+        return await self.attempts.make(a_resolution(**more), trail)
+
+
+async def test_first_attempt_sends_without_a_look() -> None:
+    """A platform that tells an answered place costs one call when nothing speaks of doubt."""
+    case = Case()
+    assert (await case.make()).ending == Done()
+    assert case.consumer.did == ["resume"]
+    assert case.announced == []
+
+
+@pytest.mark.parametrize(
+    ("standing", "ending", "did"),
+    [
+        (Standing.WAITING, Done(), ["look", "resume"]),
+        (Standing.ANSWERED, AlreadyDone("by ann"), ["look"]),
+        (Standing.NOT_THERE, NotYet("by ann"), ["look"]),
+        (Standing.GONE, Gone("by ann"), ["look"]),
+        (Standing.ABSENT, NotYet("by ann"), ["look"]),
+    ],
+)
+async def test_doubt_looks_first(standing: Standing, ending: Ending, did: list[str]) -> None:
+    """In doubt only a place that is seen waiting is answered."""
+    case = Case()
+    case.consumer.standings = [Sight(standing, "by ann")]
+    assert (await case.make(DOUBTED)).ending == ending
+    assert case.consumer.did == did
+
+
+@pytest.mark.parametrize("trail", [FRESH, DOUBTED, ANNOUNCED], ids=["fresh", "doubted", "announced"])
+async def test_untold_waiting_is_announced_once_then_sent(trail: Trail) -> None:
+    """Where the platform does not tell, the coordinator hears of the first send before it is made, and only then."""
+    case = Case(tells_answered=False)
+    result = await case.make(trail)
+    assert result.ending == Done()
+    assert case.consumer.did == ["look", "resume"]
+    assert len(case.announced) == (0 if trail.is_announced else 1)
+    assert result.is_announced is not trail.is_announced
+
+
+@pytest.mark.parametrize(
+    ("standing", "trail", "ending"),
+    [
+        (Standing.NOT_THERE, FRESH, NotYet()),
+        (Standing.NOT_THERE, DOUBTED, NotYet()),
+        (Standing.ABSENT, FRESH, NotYet()),
+        (Standing.ABSENT, DOUBTED, InDoubt()),
+        (Standing.ABSENT, ANNOUNCED, InDoubt()),
+        (Standing.GONE, FRESH, Gone()),
+        (Standing.GONE, DOUBTED, InDoubt()),
+        (Standing.GONE, ANNOUNCED, Gone()),
+        (Standing.ANSWERED, FRESH, AlreadyDone()),
+    ],
+)
+async def test_untold_without_waiting_sends_nothing(standing: Standing, trail: Trail, ending: Ending) -> None:
+    """What is not waiting is neither announced nor sent; in doubt the coordinator decides."""
+    case = Case(tells_answered=False)
+    case.consumer.standings = [standing]
+    assert (await case.make(trail)).ending == ending
+    assert case.consumer.did == ["look"]
+    assert case.announced == []
+
+
+async def test_unconfirmed_announcement_sends_nothing() -> None:
+    """Without the coordinator's memory of it, no send is made: the fault passes through."""
+    consumer = FakeConsumer(tells_answered=False)
+
+    async def announce(_resolution: Resolution, _trail: Trail) -> None:
+        raise BrokerUnavailable("away")
+
+    with pytest.raises(BrokerUnavailable):
+        await Attempts(consumer, announce=announce).make(a_resolution(), FRESH)
+    assert consumer.did == ["look"]
+
+
+async def test_look_is_handed_to_the_resume_that_follows() -> None:
+    """One listing serves both: resume_seen gets what look_closely saw, and nothing when nobody looked."""
+    case = Case()
+    sight = Sight(Standing.WAITING, seen={"inputs": 1})
+    case.consumer.standings = [sight]
+    await case.make(DOUBTED)
+    await case.make()
+    assert case.consumer.seen == [sight, None]
+
+
+@pytest.mark.parametrize(
+    ("is_cleared", "trail", "standing", "ending", "did"),
+    [
+        (False, FRESH, Standing.WAITING, Unmarked(), ["look"]),
+        (False, DOUBTED, Standing.WAITING, Unmarked(), ["look"]),
+        (False, FRESH, Standing.NOT_THERE, NotYet(), ["look"]),
+        (False, FRESH, Standing.ABSENT, NotYet(), ["look"]),
+        (False, FRESH, Standing.GONE, Gone(), ["look"]),
+        (True, FRESH, Standing.WAITING, Done(), ["look", "resume"]),
+        (True, DOUBTED, Standing.WAITING, InDoubt(), []),
+        (True, FRESH, Standing.ABSENT, AlreadyDone("no longer pending"), ["look"]),
+        (True, FRESH, Standing.NOT_THERE, AlreadyDone("no longer pending"), ["look"]),
+        (True, FRESH, Standing.GONE, Gone(), ["look"]),
+    ],
+)
+@pytest.mark.parametrize("tells_answered", [True, False])
+async def test_repeated_address_is_sent_once_and_only_with_its_mark(
+    *, is_cleared: bool, trail: Trail, standing: Standing, ending: Ending, did: list[str], tells_answered: bool
+) -> None:
+    """A place that may come again is answered only from a cleared copy that nobody may have used."""
+    case = Case(tells_answered=tells_answered)
+    case.consumer.standings = [standing]
+    result = await case.make(trail, address={"repeats": True}, is_cleared=is_cleared)
+    assert result.ending == ending
+    assert case.consumer.did == did
+    assert case.announced == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "ending", "sign"),
+    [
+        (Unreachable("no connection"), Later("no connection"), Sign.FAILED),
+        (Unanswered("broke"), Later("broke", is_doubtful=True), Sign.FAILED),
+        (Unsendable("unsafe"), Refused("unsafe"), Sign.NOTHING),
+        (AddressError("/place", "unknown"), Refused("address/place: unknown"), Sign.NOTHING),
+        (ValueError("secret body"), Later("the consumer failed: ValueError", is_doubtful=True), Sign.NOTHING),
+        (Later("429", is_throttled=True), Later("429", is_throttled=True), Sign.NOTHING),
+        (Later("503", is_doubtful=True), Later("503", is_doubtful=True), Sign.FAILED),
+        (NotYet(), NotYet(), Sign.WELL),
+        (Refused("no"), Refused("no"), Sign.WELL),
+        (Gone("over"), Gone("over"), Sign.WELL),
+    ],
+)
+async def test_every_fault_of_a_resume_becomes_an_ending(fault: Exception, ending: Ending, sign: Sign) -> None:
+    """Raised or returned, whatever ends a resume is a value with a sign for the breaker."""
+
+    async def fails() -> Ending:
+        raise fault
+
+    case = Case()
+    case.consumer.endings = [fails]
+    result = await case.make()
+    assert (result.ending, result.sign) == (ending, sign)
+
+
+@pytest.mark.parametrize(
+    ("fault", "ending"),
+    [
+        (Unanswered("broke"), Later("broke")),
+        (Unreachable("no connection"), Later("no connection")),
+        (KeyError("x"), Later("the consumer failed: KeyError")),
+    ],
+)
+async def test_a_fault_of_a_look_makes_no_doubt(fault: Exception, ending: Ending) -> None:
+    """A look changes nothing, so its loss leaves nothing open."""
+    case = Case()
+    case.consumer.standings = [fault]
+    assert (await case.make(DOUBTED)).ending == ending
+
+
+@pytest.mark.parametrize(
+    ("health", "ending", "sign"),
+    [
+        (Health.UP, Refused("the platform answered 403, with a good credential"), Sign.WELL),
+        (Health.CREDENTIAL, Later("credential refused"), Sign.CREDENTIAL),
+        (CredentialRefused(401), Later("credential refused"), Sign.CREDENTIAL),
+        (Health.DOWN, Later("the platform answered 403, and the health call failed"), Sign.FAILED),
+        (Unreachable("x"), Later("the platform answered 403, and the health call failed"), Sign.FAILED),
+        (Later("503"), Later("the platform answered 403, and the health call failed"), Sign.FAILED),
+    ],
+)
+async def test_a_refused_call_is_blamed_by_the_health_call(
+    health: Health | Exception, ending: Ending, sign: Sign
+) -> None:
+    """401 and 403 are the resolution's fault only when the platform takes our credential elsewhere."""
+
+    async def refused() -> Ending:
+        raise CredentialRefused(403)
+
+    case = Case()
+    case.consumer.endings = [refused]
+    case.consumer.healths = [health]
+    result = await case.make()
+    assert (result.ending, result.sign) == (ending, sign)
+
+
+async def test_an_address_that_does_not_fit_is_refused_without_its_values() -> None:
+    """A wrong address ends at once, names the field, and shows nothing of what stood there."""
+    case = Case()
+    result = await case.make(address={"place": ["hunter2"], "more": "hunter2"})
+    assert isinstance(result.ending, Refused)
+    assert "address/place" in result.note
+    assert "hunter2" not in result.note
+    assert case.consumer.did == []
+
+
+async def test_a_consumer_that_hangs_is_given_up_in_doubt() -> None:
+    """The bound on an attempt ends it as later, doubtful once the send has begun."""
+
+    async def hangs() -> Ending:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    case = Case(timeout_s=0.01)
+    case.consumer.endings = [hangs]
+    result = await case.make()
+    assert result.ending == Later("the attempt did not end within 0.01 s", is_doubtful=True)
+    assert result.sign is Sign.FAILED
+
+
+async def test_a_bug_is_logged_with_its_places_and_not_its_text() -> None:
+    """A consumer's exception may hold a body: the log tells type and lines."""
+
+    async def fails() -> Ending:
+        raise RuntimeError("hunter2")
+
+    case = Case()
+    case.consumer.endings = [fails]
+    with capture_logs() as logs:
+        await case.make()
+    (entry,) = [entry for entry in logs if entry["event"] == "consumer_failed"]
+    assert entry["fault"] == "RuntimeError"
+    assert any("test_attempt.py" in place for place in entry["at"])
+    assert "hunter2" not in str(logs)
