@@ -20,7 +20,7 @@ class MemoryBroker:
     """The port's `Broker` without durability. Closed and started again, the same object still has its messages."""
 
     def __init__(self) -> None:
-        self._is_open = False
+        self._is_open = self._is_closed = False
         self._routes = LocalRoutes()
         self._positions = 0
         self._ready: dict[str, list[tuple[int, LocalMessage]]] = {}
@@ -38,11 +38,11 @@ class MemoryBroker:
         return self._is_open and self._routes.is_declared and all(queue in self._routes for queue in queues)
 
     async def start(self) -> None:
-        self._is_open = True
+        self._is_open, self._is_closed = True, False
         self._promote()
 
     async def close(self) -> None:
-        self._is_open = False
+        self._is_open, self._is_closed = False, True
         if self._timer:
             self._timer.cancel()
         for subscription in list(self._subscriptions):
@@ -83,6 +83,8 @@ class MemoryBroker:
         news: asyncio.Queue[tuple[str, bytes] | None] = asyncio.Queue()
         for past in self._topics.items():
             news.put_nowait(past)
+        if self._is_closed:
+            news.put_nowait(None)
         self._followers.add(news)
         try:
             while (item := await news.get()) is not None:

@@ -42,6 +42,7 @@ class SqliteBroker:
         self._writer = Writer(Path(path), busy_timeout=busy_timeout)
         self._routes = LocalRoutes()
         self._unconfirmed = 0
+        self._is_closed = False
         self._subscriptions: set[_SqliteSubscription] = set()
         self._topics: dict[str, bytes] = {}
         self._followers: set[asyncio.Queue[tuple[str, bytes] | None]] = set()
@@ -53,12 +54,14 @@ class SqliteBroker:
 
     async def start(self) -> None:
         await self._writer.start()
+        self._is_closed = False
         queues, topics = await self._writer.ask(lambda ledger: ledger.declared())
         self._routes.adopt(queues)
         for topic, body in topics.items():
             self._tell(topic, body)
 
     async def close(self) -> None:
+        self._is_closed = True
         for subscription in list(self._subscriptions):
             await self._unsubscribe(subscription)
         await self._writer.stop()
@@ -112,6 +115,8 @@ class SqliteBroker:
         news: asyncio.Queue[tuple[str, bytes] | None] = asyncio.Queue()
         for past in self._topics.items():
             news.put_nowait(past)
+        if self._is_closed:
+            news.put_nowait(None)
         self._followers.add(news)
         try:
             while (item := await news.get()) is not None:
