@@ -1,0 +1,1 @@
+"""Jenkins over HTTP: the filters, the pages and the routes in front of the model."""
