@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import Any, cast
 
 from bridge.core.consumer import load_consumer
+from bridge.core.errors import ConfigError
+from bridge.core.event import CALLBACK
 from bridge.core.settings import SourceSettings, TargetSettings
 from bridge.core.source import Source
 
@@ -18,7 +20,10 @@ def source_kind(kind: str) -> type[Source[Any]]:
     Raises:
         ValueError: there is none of that name.
     """
-    return cast("type[Source[Any]]", import_module("bridge.sources").load_source_kind(kind))
+    try:
+        return cast("type[Source[Any]]", import_module("bridge.sources").load_source_kind(kind))
+    except ConfigError as exc:
+        raise ValueError(str(exc)) from None
 
 
 def source_settings(kind: str) -> type[SourceSettings]:
@@ -38,4 +43,5 @@ def target_settings(consumer: str) -> type[TargetSettings]:
 def built_in(package: str) -> list[str]:
     """Return what stands in bridge/<package>, as a section would name it."""
     path = import_module(f"bridge.{package}").__path__
-    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(path) if module.name[0] != "_")
+    names = (module.name.replace("_", "-") for module in pkgutil.iter_modules(path) if module.name[0] != "_")
+    return sorted(name for name in names if name != CALLBACK)

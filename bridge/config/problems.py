@@ -63,12 +63,18 @@ class Problems:
             elif error["type"] == "missing":
                 self.add(place, "is required")
             else:
-                self.add(place, _text(error["type"], error["msg"]))
+                self.add(*_placed(place, _text(error["type"], error["msg"]), model))
 
     def raise_if_any(self) -> None:
         """Raise ConfigError when anything was noted."""
         if self._lines:
             raise ConfigError(self._lines)
+
+
+def _placed(key: str, text: str, model: type[BaseModel]) -> tuple[str, str]:
+    """Return key and text; a rule of the whole model may begin its text with the key that it means."""
+    name, colon, rest = text.partition(": ")
+    return (f"{key}.{name}", rest) if colon and name in written_names(model) else (key, text)
 
 
 def written_names(model: type[BaseModel]) -> list[str]:

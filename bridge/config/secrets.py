@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, SecretStr, create_model
+from pydantic import BaseModel, Field, SecretStr, create_model, model_validator
 
 from bridge.config.problems import Problems
 from bridge.config.values import SecretField, secret_fields
@@ -156,7 +156,10 @@ def _read_all(
 
 
 def without(model: type[BaseModel], blank: frozenset[str]) -> type[BaseModel]:
-    """Return *model* with its secret fields *blank* optional and empty: no rule of theirs is applied to a placeholder."""
+    """Return *model* with its secret fields *blank* optional and empty.
+
+    No rule is applied to a placeholder: not the field's own, and none of the model as a whole, which may look at secrets.
+    """
     if not blank:
         return model
     many = {name: field.is_many for name, field in secret_fields(model).items()}
@@ -164,4 +167,18 @@ def without(model: type[BaseModel], blank: frozenset[str]) -> type[BaseModel]:
     fields: dict[str, Any] = {
         name: (model.model_fields[name].annotation, Field(default=(empty,) if many[name] else empty)) for name in blank
     }
-    return create_model(model.__name__, __base__=model, __module__=model.__module__, __doc__=model.__doc__, **fields)
+    return create_model(
+        model.__name__,
+        __base__=model,
+        __module__=model.__module__,
+        __doc__=model.__doc__,
+        __validators__=dict.fromkeys(model.__pydantic_decorators__.model_validators, _accept),
+        **fields,
+    )
+
+
+def _accept_any(self: Any) -> Any:
+    return self
+
+
+_accept: Any = model_validator(mode="after")(_accept_any)

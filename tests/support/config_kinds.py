@@ -1,10 +1,10 @@
 """A source kind and a consumer of tests, so that the config is tested without any real sender or platform."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from bridge.config import Config, kinds, load_config
 from bridge.core.settings import SourceSettings, TargetSettings
@@ -52,6 +52,12 @@ class PlainSource(SourceSettings):
         if not all(secret.get_secret_value().startswith("whsec_") for secret in secrets):
             raise ValueError('expected "whsec_" and base64')
         return secrets
+
+    @model_validator(mode="after")
+    def _there(self) -> Self:
+        if self.secret and not all(secret.get_secret_value() for secret in self.secret):
+            raise ValueError("secret_env: a secret is empty")
+        return self
 
 
 class PlainTarget(TargetSettings):
