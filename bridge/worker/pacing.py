@@ -98,7 +98,8 @@ class Gate:
         await self._is_idle.wait()
 
     async def steer(self, subscription: Subscription, put_back: Callable[[Delivery], Awaitable[None]]) -> None:
-        """Keep *subscription* as the reasons say, until cancelled; what was prefetched when it closes is put back."""
+        """Keep *subscription*, a new one, as the reasons say, until cancelled; what was prefetched at a pause is put back."""
+        self._is_idle.clear()
         while True:
             self._changed.clear()
             try:

@@ -141,10 +141,14 @@ class Worker:
     async def run(self) -> None:
         """Work until stop(), or until the broker is closed; then take nothing new and let running calls finish.
 
+        It may be run again after it ended, one run at a time.
+
         Raises:
             Exception: a fault of the worker itself, after the same orderly end.
         """
         self._is_running = True
+        self._ended.clear()
+        self._gate.open(_STOPPING)
         try:
             async with self._broker.subscribe(target_queue(self._target), prefetch=self._prefetch) as subscription:
                 await self._run(subscription)

@@ -136,6 +136,10 @@ class FakeConsumer(Consumer[FakeSettings, FakeAddress]):
         return health
 
 
+class PlainConsumer(Consumer[FakeSettings, FakeAddress]):
+    """A consumer that says nothing yet."""
+
+
 def _next(script: list[Any]) -> Any:
     step = script.pop(0) if len(script) > 1 else script[0]
     if isinstance(step, Exception) and not isinstance(step, Ending):
@@ -241,6 +245,8 @@ class FakeBroker:
 
     @asynccontextmanager
     async def subscribe(self, queue: str, *, prefetch: int) -> AsyncIterator[Subscription]:
+        if self.subscription.is_closed:
+            self.subscription = FakeSubscription()
         self.subscription.queue = queue
         self.subscription.prefetch = prefetch
         yield self.subscription
@@ -262,7 +268,7 @@ class FakeSubscription:
         self.queue = ""
         self.prefetch = 1
         self.is_paused = False
-        self.most_held = 0
+        self.is_closed = False
         self._waiting: list[FakeDelivery] = []
         self._held: list[FakeDelivery] = []
         self._given = asyncio.Event()
@@ -281,6 +287,8 @@ class FakeSubscription:
 
     async def take(self, limit: int) -> list[Delivery]:
         while not (number := min(limit, self._prefetched())):
+            if self.is_closed:
+                return []
             self._given.clear()
             await self._given.wait()
         return self._hand(number)
@@ -294,10 +302,13 @@ class FakeSubscription:
         self.is_paused = False
         self._given.set()
 
+    def close(self) -> None:
+        self.is_closed = True
+        self._given.set()
+
     def _hand(self, number: int) -> list[Delivery]:
         taken, self._waiting = self._waiting[:number], self._waiting[number:]
         for delivery in taken:
             delivery.on_settled = self._given.set
         self._held = [*self.held, *taken]
-        self.most_held = max(self.most_held, len(self._held))
         return list(taken)

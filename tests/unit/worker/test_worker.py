@@ -618,6 +618,21 @@ async def test_a_stop_before_the_run_ends_it_at_once() -> None:
     assert line.consumer.did == []
 
 
+async def test_a_worker_runs_again_after_its_subscription_was_closed() -> None:
+    """An ended run leaves nothing behind that would keep the next one from taking."""
+    line = Line(FakeConsumer())
+    run = asyncio.create_task(line.worker.run())
+    await let_run()
+    line.broker.subscription.close()
+    await run
+    assert not line.worker.status.is_running
+    again = asyncio.create_task(line.worker.run())
+    await let_run()
+    assert await line.settled(FakeDelivery()) == ("ack",)
+    await line.worker.stop()
+    await again
+
+
 def test_fingerprint_tells_endings_apart_and_shows_no_words() -> None:
     """The header that remembers the last report holds no platform's text."""
     assert fingerprint(NotYet("a")) != fingerprint(NotYet("b"))
