@@ -3,24 +3,14 @@
 import json
 import os
 from dataclasses import dataclass, field
-from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import typer
 
 from bridge.cli.output import fail
 
 TIMEOUT_S = 30.0
-
-
-class _NoRedirect(HTTPRedirectHandler):
-    """The token goes to the named server and to no other."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +37,7 @@ class Api:
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
             raise typer.BadParameter("expected http://host:port or https://host", param_hint="--url")
 
     def get(self, path: str, **query: Any) -> Answer:
@@ -57,25 +47,11 @@ class Api:
 
     def send(self, method: str, path: str, body: Any = None, *, headers: dict[str, str] | None = None) -> Answer:
         """Send one call below the server's URL and return its 2xx."""
-        request = Request(  # noqa: S310 - the scheme is checked above
-            self.url.rstrip("/") + path,
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers=self._headers(body is not None) | (headers or {}),
-        )
-        try:
-            with build_opener(_NoRedirect).open(request, timeout=TIMEOUT_S) as reply:
-                return Answer(reply.status, reply.read().decode())
-        except HTTPError as exc:
-            with exc:
-                fail(*_refusal(exc.code, exc.read()))
-        except (URLError, HTTPException, OSError) as exc:
-            reason = getattr(exc, "reason", None) or exc
-            fail(f"{_shown(self.url)} did not answer: {reason}")
-        except UnicodeDecodeError:
-            fail("the answer is no text: is this the API of a bridge?")
+        data = None if body is None else json.dumps(body).encode()
+        sent = self._headers(has_body=body is not None) | (headers or {})
+        return _exchange(self.url.rstrip("/") + path, method, data, sent)
 
-    def _headers(self, has_body: bool) -> dict[str, str]:  # noqa: FBT001 - private, one caller
+    def _headers(self, *, has_body: bool) -> dict[str, str]:
         headers = {"Accept": "application/json"}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
@@ -84,13 +60,36 @@ class Api:
         return headers
 
 
+def _exchange(url: str, method: str, data: bytes | None, headers: dict[str, str]) -> Answer:
+    """Send one call and return its 2xx. The token goes to the named server and to no other: a redirect is a refusal."""
+    from http.client import HTTPException  # noqa: PLC0415 - help and version do not load it
+    from urllib.error import HTTPError, URLError  # noqa: PLC0415
+    from urllib.request import HTTPRedirectHandler, Request, build_opener  # noqa: PLC0415
+
+    class NoRedirect(HTTPRedirectHandler):
+        def redirect_request(self, *_: Any) -> None:
+            return None
+
+    request = Request(url, method=method, data=data, headers=headers)  # noqa: S310 - the scheme is checked before
+    try:
+        with build_opener(NoRedirect).open(request, timeout=TIMEOUT_S) as reply:
+            return Answer(reply.status, reply.read().decode())
+    except HTTPError as exc:
+        with exc:
+            fail(*_refusal(exc.code, exc.read()))
+    except (URLError, HTTPException, OSError) as exc:
+        fail(f"{_shown(url)} did not answer: {getattr(exc, 'reason', None) or exc}")
+    except UnicodeDecodeError:
+        fail("the answer is no text: is this the API of a bridge?")
+
+
 def path(*parts: str) -> str:
     """Return `/v1/…` with every part as one segment."""
     return "/v1/" + "/".join(quote(part, safe="") for part in parts)
 
 
 def _shown(url: str) -> str:
-    return url.rpartition("@")[2] if "@" in url else url
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def _refusal(status: int, body: bytes) -> list[str]:

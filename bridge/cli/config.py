@@ -1,6 +1,5 @@
 """`bridge config`: check, show."""
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,6 +42,8 @@ def check(
 
 
 def _probe(loaded: "Config") -> list["ProbeResult"]:
+    import asyncio  # noqa: PLC0415 - help and version do not load it
+
     from bridge.app import probe  # noqa: PLC0415 - the whole line
 
     return asyncio.run(probe(loaded))
