@@ -1,0 +1,104 @@
+"""accept(): from a received request to events that the broker has confirmed. A 2xx is given after that and never before."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import orjson
+
+from bridge.core.errors import UnknownSource
+from bridge.core.event import Event, EventData, File, routing_key
+from bridge.core.ports import Broker, Clock, Outgoing
+from bridge.core.request import RawRequest
+from bridge.core.source import Answer, Source
+from bridge.core.topology import EVENTS, TRACEPARENT, Route
+from bridge.sources.callback import Callback
+
+Headers: TypeAlias = Sequence[tuple[str, str]]
+
+_HOOK = re.compile(r"/hooks/([a-z0-9][a-z0-9-]{0,62})(/[^/]+)?")
+
+
+class Intake:
+    """The configured sources, and the callback URLs, in front of one broker."""
+
+    def __init__(self, *, broker: Broker, clock: Clock, sources: Mapping[str, Source[Any]], callback: Callback) -> None:
+        self._broker = broker
+        self._clock = clock
+        self._sources = sources
+        self._callback = callback
+
+    def find(self, path: str) -> Source[Any]:
+        """Return the source that the raw *path* addresses; whether a secret in it is right, verify() says.
+
+        Raises:
+            UnknownSource: there is none, or it is addressed with a secret that it does not have, or without one.
+        """
+        if path.startswith("/cb/"):
+            return self._callback
+        match = _HOOK.fullmatch(path)
+        source = self._sources.get(match[1]) if match else None
+        if source is None or match is None or source.settings.unsigned is not (match[2] is not None):
+            raise UnknownSource("no such source")
+        return source
+
+    def check_path(self, source: Source[Any], method: str, path: str) -> None:
+        """Check the capability in a path, where the source has one, before a byte of the body is read.
+
+        Raises:
+            UnknownSource, Expired: it opens nothing.
+        """
+        if source.settings.unsigned:
+            now = self._clock.now()
+            source.verify(RawRequest(method, path, "", (), b"", now), now=now)
+
+    def received(self, method: str, path: str, query: str, headers: Headers, body: bytes) -> RawRequest:
+        """Return the whole request, received now."""
+        return RawRequest(method, path, query, headers, body, self._clock.now())
+
+    async def accept(self, source: Source[Any], raw: RawRequest) -> Answer:
+        """Verify, normalise, publish, answer.
+
+        Raises:
+            IntakeError: the sender's fault; nothing was published.
+            BrokerUnavailable, Unroutable: not known to be stored; the sender tries again.
+        """
+        request = source.verify(raw, now=raw.received_at)
+        events = source.normalise(request)
+        await self._publish(events)
+        return source.answer(request, events)
+
+    async def _publish(self, events: list[Event]) -> None:
+        if events:
+            await self._broker.publish(*map(outgoing, events))
+
+
+def outgoing(event: Event) -> Outgoing:
+    """Return *event* as a message, at the root of a trace of its own."""
+    route = Route(EVENTS, _routing_key(event.source, event.type))
+    return Outgoing(route, serialise(event), headers={TRACEPARENT: new_traceparent()}, correlation_id=event.id)
+
+
+_routing_key = lru_cache(maxsize=1024)(routing_key)
+
+
+def serialise(event: Event) -> bytes:
+    """Return what `event.serialise()` does, in a fifth of its time: this is the costliest line of the way in."""
+    document = dict(vars(event))
+    if event.subject is None:
+        del document["subject"]
+    return orjson.dumps(document, default=_fields, option=orjson.OPT_UTC_Z)
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    if not isinstance(value, EventData | File):
+        raise TypeError("an event holds nothing else")
+    return vars(value)
+
+
+def new_traceparent() -> str:
+    """Return a sampled W3C trace context with random ids."""
+    ids = os.urandom(24).hex()
+    return f"00-{ids[:32]}-{ids[32:]}-01"

@@ -1,0 +1,202 @@
+"""HTTP in: `/cb/…` and `/hooks/…`. The only module that sees an aiohttp request; it hands plain values to the intake.
+
+Law: a refusal holds no byte of the request, and no log line holds a body, a path or a header.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from time import monotonic
+from typing import Any
+
+import orjson
+import structlog
+from aiohttp import HttpVersion11, web
+from aiohttp.web_protocol import RequestPayloadError
+
+from bridge.core.errors import (
+    BrokerUnavailable,
+    IntakeError,
+    Malformed,
+    TooLarge,
+    UnknownSource,
+    Unroutable,
+    UnsupportedEncoding,
+)
+from bridge.core.ports import Broker, Clock
+from bridge.core.signing import CallbackKeys
+from bridge.core.source import Answer, Source
+from bridge.ingress.intake import Intake
+from bridge.ingress.limits import Budget, Guesses, Limits
+from bridge.ops.problems import problem
+from bridge.ops.server import closing
+from bridge.sources.callback import Callback
+
+PREFIXES = ("/cb/", "/hooks/")
+RETRY_AFTER_S = "5"
+_UNKNOWN = "unknown"
+_POST = frozenset({"POST"})
+_POST_PUT = frozenset({"POST", "PUT"})
+
+log = structlog.get_logger(__name__)
+
+Observe = Callable[[str, int, float], None]
+"""Called once for each answer: the source's configured name or `unknown`, the status, seconds."""
+
+
+class BodyTimeout(IntakeError):
+    """The body did not arrive in time."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+
+
+class Busy(IntakeError):
+    """No room for another body, or too many guesses."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+    def __init__(self, text: str, *, retry_after_s: float) -> None:
+        super().__init__(text)
+        self.retry_after_s = retry_after_s
+
+
+class Ingress:
+    """Receives callbacks and webhooks for one broker.
+
+    sources: by the name in `/hooks/<name>`.
+    observe: the metrics of this role.
+    """
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        keys: CallbackKeys,
+        sources: Mapping[str, Source[Any]],
+        clock: Clock,
+        limits: Limits | None = None,
+        observe: Observe | None = None,
+    ) -> None:
+        self._limits = limits or Limits()
+        self._intake = Intake(broker=broker, clock=clock, sources=sources, callback=Callback(keys))
+        self._budget = Budget(self._limits.max_bytes_under_way)
+        self._guesses = Guesses(self._limits.guesses_per_minute)
+        self._observe = observe or (lambda _source, _status, _seconds: None)
+
+    async def handle(self, request: web.BaseRequest) -> web.Response:
+        """Answer one request below PREFIXES; give it to `bridge.ops.server.make_runner` as the door."""
+        began_s = monotonic()
+        path, _, query = request.message.path.partition("?")
+        name = _UNKNOWN
+        try:
+            if (refusal := _refuse_method(request.method, path)) is not None:
+                return refusal
+            source = self._intake.find(path)
+            self._intake.check_path(source, request.method, path)
+            name = source.name
+            response = await self._take(request, source, path, query)
+        except IntakeError as exc:
+            response = self._refuse(request, name, exc)
+        except (BrokerUnavailable, Unroutable) as exc:
+            log.warning("webhook_not_stored", source=name, reason=type(exc).__name__)
+            response = problem(503, headers={"Retry-After": RETRY_AFTER_S})
+        self._observe(name, response.status, monotonic() - began_s)
+        return response
+
+    async def _take(self, request: web.BaseRequest, source: Source[Any], path: str, query: str) -> web.Response:
+        """Read the body within its bounds and have it accepted; its room is taken until the answer is known."""
+        announced = _announced(request, self._limits.max_body_bytes)
+        room = self._limits.max_body_bytes if announced is None else announced
+        if not self._budget.take(room):
+            raise Busy("no room for another body", retry_after_s=1)
+        try:
+            body = await self._read(request)
+            raw = self._intake.received(request.method, path, query, _headers(request), body)
+            answer = await self._intake.accept(source, raw)
+        finally:
+            self._budget.give_back(room)
+        log.info("webhook_accepted", source=source.name, status=int(answer.status), body_bytes=len(body))
+        return _respond(answer)
+
+    async def _read(self, request: web.BaseRequest) -> bytes:
+        content = request.content
+        if content.is_eof():  # the usual case: it came with the head
+            body = content.read_nowait()
+            if len(body) > self._limits.max_body_bytes:
+                raise TooLarge("the body is longer than allowed")
+            return body
+        try:
+            async with asyncio.timeout(self._limits.body_timeout_s):
+                await _continue(request)
+                return await _collect(content, self._limits.max_body_bytes)
+        except TimeoutError:
+            raise BodyTimeout("the body did not arrive in time") from None
+        except RequestPayloadError:
+            raise Malformed("the body's framing is broken") from None
+
+    def _refuse(self, request: web.BaseRequest, name: str, exc: IntakeError) -> web.Response:
+        if isinstance(exc, UnknownSource):
+            wait_s = self._guesses.count(request.remote or "", monotonic())
+            if wait_s:
+                exc = Busy("too many guesses", retry_after_s=wait_s)
+        if not isinstance(exc, Busy):
+            log.info("webhook_refused", source=name, status=int(exc.status), reason=type(exc).__name__, detail=str(exc))
+        response = problem(
+            exc.status,
+            title=str(exc) if isinstance(exc, Malformed) else "",
+            headers={"Retry-After": str(int(exc.retry_after_s) + 1)} if isinstance(exc, Busy) else {},
+        )
+        # What is left of a body that nobody reads must not be taken for the next request.
+        return response if request.content.is_eof() else closing(response)
+
+
+def _refuse_method(method: str, path: str) -> web.Response | None:
+    allowed = _POST_PUT if path.startswith("/cb/") else _POST
+    return None if method in allowed else closing(problem(405, headers={"Allow": ", ".join(sorted(allowed))}))
+
+
+def _headers(request: web.BaseRequest) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.raw_headers]
+
+
+def _announced(request: web.BaseRequest, limit: int) -> int | None:
+    """Return the announced length of the body, None for a chunked one.
+
+    Raises:
+        TooLarge, UnsupportedEncoding, Malformed: refused by the head alone, before a byte is asked for.
+    """
+    headers = request.headers
+    if headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnsupportedEncoding("a Content-Encoding")
+    if headers.get("Expect", "100-continue").lower() != "100-continue":
+        raise Malformed("only 100-continue can be expected")
+    length = headers.get("Content-Length")
+    if length is None:
+        return None if "Transfer-Encoding" in headers else 0
+    if int(length) > limit:
+        raise TooLarge("the announced body is longer than allowed")
+    return int(length)
+
+
+async def _continue(request: web.BaseRequest) -> None:
+    """Ask for the body where the sender waits to be asked (RFC 9110 10.1.1)."""
+    if "Expect" in request.headers and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer itself has not begun
+
+
+async def _collect(content: Any, limit: int) -> bytes:
+    chunks = bytearray()
+    while chunk := await content.readany():
+        chunks += chunk
+        if len(chunks) > limit:
+            raise TooLarge("the body is longer than allowed")
+    return bytes(chunks)
+
+
+_JSON = {"Content-Type": "application/json"}
+
+
+def _respond(answer: Answer) -> web.Response:
+    body = b"" if answer.json is None else orjson.dumps(answer.json)
+    return web.Response(status=answer.status, body=body, headers={**(_JSON if body else {}), **answer.headers})

@@ -1,0 +1,163 @@
+"""The HTTP server of every role: aiohttp, without the habits that hurt at an open door.
+
+Observed with 3.14: by itself it inflates bodies, so that the signed bytes are gone; sends `100 Continue` for any length;
+repeats bytes of a bad request in its 400 page and in its log; has no page of ours for 404, 405 and 500.
+"""
+
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+
+from bridge.ops.problems import problem
+
+MAX_LINE_BYTES = 8190
+KEEPALIVE_S = 75.0
+"""Longer than the usual 60 s of a proxy, so that it closes first. Also the end of a request whose head never comes."""
+LINGERING_S = 1.0
+"""How long what is left of a refused body is read and dropped, so that its sender sees the answer before the end."""
+
+log = structlog.get_logger(__name__)
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+def make_runner(
+    app: web.Application,
+    *,
+    max_body_bytes: int,
+    door: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]] | None = None,
+    door_prefixes: tuple[str, ...] = (),
+    keepalive_s: float = KEEPALIVE_S,
+    shutdown_s: float = 10.0,
+) -> web.AppRunner:
+    """Return the runner that serves *app*; set it up and give it sites as any other.
+
+    max_body_bytes: longer announced bodies are 413 before anything of them is asked for.
+    door: takes every request whose raw path begins with one of *door_prefixes*, past the app's router: it checks lengths,
+    encodings and `Expect` by itself.
+    shutdown_s: how long cleanup() lets running requests finish.
+    """
+    return _Runner(
+        app,
+        front=_Front(max_body_bytes, door, door_prefixes),
+        access_log=None,
+        auto_decompress=False,
+        handle_signals=False,
+        keepalive_timeout=keepalive_s,
+        lingering_time=LINGERING_S,
+        max_field_size=MAX_LINE_BYTES,
+        max_line_size=MAX_LINE_BYTES,
+        shutdown_timeout=shutdown_s,
+    )
+
+
+class _Front:
+    """What every request passes before the app sees it."""
+
+    def __init__(self, max_body_bytes: int, door: Handler | None, prefixes: tuple[str, ...]) -> None:
+        self._max_body_bytes = max_body_bytes
+        self._door = door
+        self._prefixes = prefixes
+
+    async def __call__(self, request: web.BaseRequest, app: Handler) -> web.StreamResponse:
+        path = request.message.path
+        if self._door and path.startswith(self._prefixes):
+            return await self._door(request)
+        if not path.startswith("/"):
+            return closing(problem(400, title="expected a path"))
+        if (refusal := self._refusal(request)) is not None:
+            return refusal
+        try:
+            return await app(request)
+        except web.HTTPException as exc:
+            return _as_problem(exc)
+
+    def _refusal(self, request: web.BaseRequest) -> web.Response | None:
+        headers = request.headers
+        if headers.get("Content-Encoding", "identity").lower() != "identity":
+            return closing(problem(415))
+        if "Content-Length" in headers and (request.content_length or 0) > self._max_body_bytes:
+            return closing(problem(413))
+        if headers.get("Expect", "100-continue").lower() != "100-continue":
+            return closing(problem(417))
+        return None
+
+
+def closing(response: web.Response) -> web.Response:
+    """Return *response* as the last one of its connection."""
+    response.force_close()
+    return response
+
+
+def _as_problem(exc: web.HTTPException) -> web.StreamResponse:
+    """Return the app's own exception without its text, which may repeat the request; redirects stay."""
+    if exc.status < 400:  # noqa: PLR2004 - HTTP's own bound
+        return web.Response(status=exc.status, headers={"Location": exc.headers.get("Location", "/")})
+    kept = {name: exc.headers[name] for name in ("Allow", "Retry-After", "WWW-Authenticate") if name in exc.headers}
+    return problem(exc.status, headers=kept)
+
+
+class _Runner(web.AppRunner):
+    """An AppRunner whose server is ours."""
+
+    __slots__ = ("_front",)
+
+    def __init__(self, app: web.Application, *, front: _Front, **options: Any) -> None:
+        super().__init__(app, **options)
+        self._front = front
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        front, app = self._front, made.request_handler
+
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            return await front(request, app)
+
+        return _Server(handle, request_factory=made.request_factory, **made._kwargs)  # noqa: SLF001 - aiohttp offers no other way to its connections
+
+
+class _Server(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+class _Connection(web.RequestHandler):
+    """One connection; its errors tell nothing of what was received."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - aiohttp's text, which repeats the request
+    ) -> web.StreamResponse:
+        if isinstance(exc, HttpProcessingError):
+            status = 431 if _is_too_long(exc) else status
+            log.info("request_unreadable", reason=type(exc).__name__, status=status)
+        else:
+            log.error("request_failed", status=status, **where(exc))
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun")
+        return closing(problem(status))
+
+    def log_exception(self, *_args: Any, **_more: Any) -> None:
+        log.error("connection_failed", **where(sys.exc_info()[1]))
+
+
+def _is_too_long(exc: HttpProcessingError) -> bool:
+    return isinstance(exc, LineTooLong) or exc.message.startswith("Too many headers")
+
+
+def where(exc: BaseException | None) -> dict[str, Any]:
+    """Return an exception's class and place; its text and its values may hold what a request said."""
+    trace = exc.__traceback__ if exc else None
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    place = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}" if trace else ""
+    return {"error": type(exc).__name__ if exc else "", "at": place}
