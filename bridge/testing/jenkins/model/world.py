@@ -8,9 +8,10 @@ from typing import Any
 
 from bridge.testing.jenkins.model.accounts import Security, User, default_users
 from bridge.testing.jenkins.model.builds import Build, Record
+from bridge.testing.jenkins.model.frames import earliest
 from bridge.testing.jenkins.model.inputs import Answer, InputExecution
 from bridge.testing.jenkins.model.jobs import Job, JobSpec, Names, names_of, path_of
-from bridge.testing.jenkins.model.program import Program, earliest
+from bridge.testing.jenkins.model.program import Program
 from bridge.testing.jenkins.model.script import Script, Step
 from bridge.testing.jenkins.model.switches import Switches
 from bridge.testing.jenkins.model.waiting import ItemState, Queue, QueueItem

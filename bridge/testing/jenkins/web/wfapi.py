@@ -45,7 +45,7 @@ def wfapi(visit: Visit, build: Build, rest: list[str]) -> web.Response:
 def _input_submit(visit: Visit, build: Build) -> web.Response:
     switches = visit.world.switches
     if not visit.is_post:
-        is_oops = switches.wfapi_get_status == HTTPStatus.INTERNAL_SERVER_ERROR
+        is_oops = int(switches.wfapi_get_status) == HTTPStatus.INTERNAL_SERVER_ERROR
         return pages.oops(visit) if is_oops else pages.post_required(visit)
     execution = build.find(visit.form.parameter("inputId") or "")
     if execution is None:
