@@ -98,6 +98,8 @@ class CodepipelineEmulator(Emulator):
 
     def expire_credential(self, access_key: str) -> None:
         """Answer ExpiredTokenException to this key from now on; raises LookupError."""
+        if access_key not in self.credentials:
+            raise LookupError(f"no access key {access_key}")
         self.credentials[access_key] = self.credentials[access_key].model_copy(update={"expires_at": self.now})
 
     def register_action_type(self, action_type: AnyActionType, **fields: Any) -> ActionType:
@@ -122,32 +124,29 @@ class CodepipelineEmulator(Emulator):
         pipeline: str | PipelineSpec = "demo",
         action: str | ActionSpec | None = None,
         *,
-        stage: str = "Build",
-        mode: str = "SUPERSEDED",
+        stage: str | None = None,
+        mode: str | None = None,
         account_id: str | None = None,
         client_token: str | None = None,
         **fields: Any,
     ) -> PipelineExecution:
         """Start a pipeline and return its execution, which changes as it runs.
 
-        A whole PipelineSpec, the name of one defined before (and nothing else), or a name and one action, which make a
-        pipeline of one stage. `fields`: those of ActionSpec, such as `action_type="Approval/AWS/Manual/1"`, `configuration`,
+        A whole PipelineSpec; the name alone of one defined or started before, which runs again; or a name and one action,
+        which make a pipeline of one stage (`Build`; mode SUPERSEDED). `fields`: those of ActionSpec, such as `action_type="Approval/AWS/Manual/1"`, `configuration`,
         `client_id`. Raises ValueError or LookupError for what cannot be started.
         """
         if isinstance(pipeline, PipelineSpec):
             return self.service.start(pipeline)
-        if action is None and not fields and client_token is None:
-            account = account_id or self.service.world.account_id
-            known = self.service.pipelines.known(account, pipeline)
-            if known is not None:
-                return self.service.start(known.spec)
+        known = self.service.pipelines.known(account_id or self.service.world.account_id, pipeline)
+        if known is not None and not fields and (action, stage, mode, client_token) == (None, None, None, None):
+            return self.service.start(known.spec)
         spec = action if isinstance(action, ActionSpec) else _action_spec(action, fields)
         if spec.client_id is not None and client_token is not None:
             self.connect_client(spec.client_id, client_token)
-        stages = (StageSpec(name=stage, actions=(spec,)),)
-        return self.service.start(
-            PipelineSpec.model_validate({"name": pipeline, "mode": mode, "stages": stages, "account_id": account_id})
-        )
+        stages = (StageSpec(name=stage or "Build", actions=(spec,)),)
+        pipeline_fields = {"name": pipeline, "mode": mode or "SUPERSEDED", "stages": stages, "account_id": account_id}
+        return self.service.start(PipelineSpec.model_validate(pipeline_fields))
 
     @property
     def executions(self) -> list[PipelineExecution]:
