@@ -228,6 +228,19 @@ async def test_rerun() -> None:
         assert (await client.jobs(again["id"]))["hold"]["id"] != workflow.job("hold").id
 
 
+async def test_rerun_from_failed() -> None:
+    """It excludes the other options, and keeps what succeeded."""
+    circleci = CircleciEmulator()
+    jobs = ["a", {"name": "b", "requires": ["a"], "result": "failed"}]
+    workflow = circleci.start_pipeline("gh/acme/app", [{"name": "build", "jobs": jobs}]).workflow()
+    async with served(circleci) as client:
+        path = f"/workflow/{workflow.id}/rerun"
+        for excluded in ({"jobs": [workflow.job("b").id]}, {"enable_ssh": True}, {"sparse_tree": True}):
+            assert (await client.post(path, json={"from_failed": True, **excluded})).status == 400
+        again = (await client.post(path, json={"from_failed": True})).json["workflow_id"]
+        assert (await client.jobs(again))["a"]["job_number"] == workflow.job("a").number
+
+
 @pytest.mark.parametrize(
     "body",
     ["[]", "{", '{"jobs": "x"}', '{"from_failed": 1}', '{"from_failed": true, "jobs": []}', '{"from_failed": true}'],
@@ -245,6 +258,8 @@ async def test_trigger() -> None:
     """201 with id, state, number and creation time; the project's own config runs; %2F in the slug is fine."""
     circleci = CircleciEmulator(pipeline_appear_delay_s=5)
     circleci.add_project("gh/acme/b", workflows=GATED, parameters={"who": "string", "really": "boolean"})
+    circleci.start_pipeline("gh/acme/b", branch="main")
+    circleci.effects.clear()
     async with served(circleci) as client:
         answer = await client.post(
             "/project/gh%2Facme%2Fb/pipeline", json={"branch": "dev", "parameters": {"who": "a", "really": True}}

@@ -128,10 +128,13 @@ async def test_lists_lag_behind() -> None:
     circleci = CircleciEmulator(read_lag_s=60)
     workflow = circleci.start_pipeline("gh/acme/app", GATED).workflow()
     async with served(circleci) as client:
+        listed = f"/pipeline/{workflow.pipeline.id}/workflow"
         assert (await client.get(f"/workflow/{workflow.id}/job")).json["items"] == []
+        assert (await client.get(listed)).json["items"] == []
         circleci.turn_clock(60)
         circleci.approve(workflow.job("hold"))
         assert (await client.jobs(workflow.id))["hold"]["status"] == "on_hold"
+        assert (await client.get(listed)).json["items"][0]["status"] == "on_hold"
         assert (await client.get(f"/workflow/{workflow.id}")).json["status"] == "success"
         circleci.knobs.detail_lag_s = 30
         assert (await client.get(f"/workflow/{workflow.id}")).json["status"] == "on_hold"

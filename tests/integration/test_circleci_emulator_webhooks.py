@@ -32,7 +32,8 @@ class Receiver:
         self.got.append((headers, await request.read()))
         if self.gate is not None:
             await self.gate.wait()
-        return web.Response(status=self.statuses.pop(0) if self.statuses else 200)
+        status = self.statuses.pop(0) if self.statuses else 200
+        return web.Response(status=status, headers={"Location": self.url} if status == 302 else {})
 
     @property
     def bodies(self) -> list[dict[str, Any]]:

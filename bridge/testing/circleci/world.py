@@ -166,7 +166,7 @@ class World:
         Raises:
             ContinueRefused: unknown, expired or used key, not in setup, or conflicting parameters.
         """
-        pipeline = next((one for one in self.pipelines.values() if key and one.continuation_key == key), None)
+        pipeline = next((one for one in self.pipelines.values() if one.continuation_key == key), None)
         if pipeline is None:
             raise ContinueRefused("on_continue_unknown_key", "Continuation key not found.")
         self._check_continue(pipeline, parameters)

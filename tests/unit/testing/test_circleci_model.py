@@ -170,6 +170,36 @@ def test_canceling_a_workflow_takes_its_time() -> None:
     assert (clock.count("workflow.canceled"), clock.count("workflow.finished")) == (1, 1)
 
 
+def test_a_cancel_before_the_effect_of_an_approve_wins() -> None:
+    """An accepted approve has no effect when the job is canceled first."""
+    clock = Clockwork(approve_effect_delay_s=5)
+    workflow = clock.workflow(HOLD)
+    clock.approve(workflow)
+    clock.cancel(workflow)
+    clock.turn(5)
+    assert workflow.job("hold").status == "canceled"
+    assert workflow.job("hold").approved_by is None
+    assert clock.count("approval.approved") == 0
+
+
+def test_a_workflow_finishes_once() -> None:
+    """An approve kept for a blocked job, which ends the workflow in the moment of the hold, ends it once."""
+    clock = Clockwork()
+    workflow = clock.workflow({"name": "a", "duration_s": 5}, {**HOLD, "requires": ["a"]})
+    workflow.job("hold").kept_for = clock.world.user("ana")
+    clock.turn(5)
+    assert workflow.status == "success"
+    assert clock.count("workflow.finished") == 1
+
+
+def test_a_canceled_workflow_is_canceled_whatever_failed_before() -> None:
+    """A failing workflow that is canceled ends canceled, not failed."""
+    clock = Clockwork()
+    workflow = clock.workflow({"name": "a", "result": "failed"}, HOLD)
+    clock.world.engine.cancel_workflow(workflow, clock.world.user("ana"))
+    assert workflow.status == "canceled"
+
+
 def test_a_hold_ends_after_ninety_days() -> None:
     """The platform cancels a workflow that was on hold for 90 days."""
     clock = Clockwork()
@@ -319,6 +349,7 @@ def test_the_past_can_be_read() -> None:
     past = workflow.as_of(START + timedelta(seconds=9))
     assert past is not None
     assert (past.status, past.job("hold").status) == ("on_hold", "on_hold")
+    assert workflow.as_of(START) is not None
     assert workflow.as_of(START - timedelta(seconds=1)) is None
 
 
