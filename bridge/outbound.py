@@ -92,7 +92,7 @@ class AiohttpHttp:
 
     def _url(self, call: Call) -> URL:
         """Return the one URL of *call*; nothing in it is decoded, encoded or normalised on the way."""
-        if not call.path.startswith("/") or not _is_safe(call.path):
+        if not call.path.startswith("/") or not is_safe(call.path):
             raise Unsendable(f"{self._origin.host}: the path is not safe to send")
         query = "?" + urlencode(call.query, quote_via=quote) if call.query else ""
         return URL(f"{self._origin}{self._prefix}{call.path}{query}", encoded=True)
@@ -188,7 +188,7 @@ _FAULTS: Sequence[tuple[tuple[type[BaseException], ...], str]] = (  # the first 
 )
 
 
-def _is_safe(path: str) -> bool:
+def is_safe(path: str) -> bool:
     """Return True when *path* stays what it is on every server: no dot segment, no query, nothing that needs encoding."""
     if any(not "!" <= character <= "~" or character in '?#\\"<>^`{|}' for character in path):
         return False

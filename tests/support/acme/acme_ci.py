@@ -22,6 +22,7 @@ from bridge import (
     Ending,
     Gone,
     Health,
+    Later,
     NotYet,
     Refused,
     Reply,
@@ -34,8 +35,6 @@ from bridge import (
 
 
 class AcmeSettings(TargetSettings):
-    """Where Acme is, and the token of its user `bridge`."""
-
     base_url: HttpUrl
     token: SecretStr
 
@@ -74,8 +73,8 @@ def plan(address: AcmeAddress, resolution: Resolution) -> Call:
 def judge(reply: Reply) -> Ending:
     """Say what *reply* means; 429, 5xx and a refused credential are judged by the base class before."""
     match reply.status:
-        case HTTPStatus.OK:
-            return Done()
+        case HTTPStatus.OK:  # a proxy's login page is 200 too
+            return Done() if isinstance(reply.json(), dict) else Later("not Acme's answer", is_doubtful=True)
         case HTTPStatus.CONFLICT:  # decided earlier: our own repeat, or a person
             return AlreadyDone()
         case HTTPStatus.NOT_FOUND:  # the pipeline has not reached the gate
@@ -87,8 +86,15 @@ def judge(reply: Reply) -> Ending:
 
 
 def standing(reply: Reply) -> Standing:
-    """Say where the gate stands; what Acme does not know was not reached."""
-    states = {"waiting": Standing.WAITING, "closed": Standing.GONE}
-    if reply.status == HTTPStatus.NOT_FOUND:
-        return Standing.NOT_THERE
-    return states.get(reply.json()["state"], Standing.ANSWERED)
+    """Say where the gate stands; what is not Acme's answer says nothing."""
+    match reply.status, reply.json():
+        case HTTPStatus.NOT_FOUND, _:
+            return Standing.NOT_THERE
+        case HTTPStatus.OK, {"state": "waiting"}:
+            return Standing.WAITING
+        case HTTPStatus.OK, {"state": "approved" | "denied"}:
+            return Standing.ANSWERED
+        case HTTPStatus.OK, {"state": "closed"}:
+            return Standing.GONE
+        case status, _:
+            raise Later(f"not Acme's answer ({status})")
