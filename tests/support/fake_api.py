@@ -22,7 +22,7 @@ STARTED_S = 10.0
 
 
 def reply(model: BaseModel, status: int = 200) -> web.Response:
-    return web.json_response(body=model.model_dump_json(exclude_none=isinstance(model, Problem)), status=status)
+    return web.Response(text=model.model_dump_json(), status=status, content_type="application/json")
 
 
 def refuse(problem: Problem) -> web.Response:

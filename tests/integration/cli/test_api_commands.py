@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from bridge.cli import app
 from tests.support.fake_api import TOKEN, FakeApi, event_view, letter_view, running
