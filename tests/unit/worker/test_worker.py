@@ -406,6 +406,22 @@ async def test_a_refused_credential_opens_the_breaker_at_once() -> None:
         assert line.worker.status.is_breaker_open
 
 
+async def test_what_was_taken_but_not_begun_is_put_back_too() -> None:
+    """A delivery taken together with the one that opens the breaker is not tried on a platform known to refuse."""
+
+    async def refused() -> Ending:
+        raise CredentialRefused(401)
+
+    consumer = FakeConsumer(FakeSettings(concurrency=2))
+    consumer.endings = [refused]
+    consumer.healths = [Health.CREDENTIAL]
+    async with running(consumer) as line:
+        first, second = FakeDelivery(), FakeDelivery(attempt=4)
+        await line.give(first, second)
+        assert consumer.did == ["resume", "health"]
+        assert second.settled == ("retry", timedelta(seconds=1), False, {})
+
+
 async def test_probes_back_off_with_jitter_up_to_half_a_minute() -> None:
     """The health call is asked at growing intervals, never quickly."""
     consumer = consumer_that_ends(Later("down"), concurrency=1)
