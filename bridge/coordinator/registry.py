@@ -100,7 +100,8 @@ class Registry:
         expected = [Expectation(one.source, one.keys, one.type, one.early) for one in request.expects]
         stored = await self._store(wait, expected, idempotency_key, request_hash)
         if stored is wait:
-            stored = await self._look_back(wait, expected)
+            since = wait.created_at - self._terms.keep_early
+            stored = await look_back(self._db, self._ledger, self._outbox, wait, expected, since=since)
         return Registered(stored, self._callback_url(stored))
 
     def _check(self, request: RegisterRequest, asker: Asker) -> Target:
@@ -180,20 +181,26 @@ class Registry:
             holder = await waits.find_holder(tx, wait.target, wait.canonical)
         raise Rejected(Problem.of(Slug.ADDRESS_TAKEN, "Another wait is open for this address", wait=holder))
 
-    async def _look_back(self, wait: Wait, expected: Sequence[Expectation]) -> Wait:
-        """Apply the events that came before the registration, in a transaction that begins after its commit."""
-        if not any(one.early for one in expected):
-            return wait
-        async with self._db.write() as tx:
-            found = await events.early_for(tx, expected, since=wait.created_at - self._terms.keep_early)
-            applied = await self._ledger.apply_in(tx, [(wait.id, input_of(event)) for event in found])
-            verdicts = {event.id: [one.verdict] for event, one in zip(found, applied, strict=True) if one.verdict}
-            await events.raise_verdicts(tx, verdicts)
-        await self._outbox.follow_up(applied, {event.id: event for event in found})
-        return applied[-1].wait or wait if applied else wait
-
     def _callback_url(self, wait: Wait) -> str:
         return f"{self._terms.public_url}/cb/{self._keys.sign(wait.id, wait.expires_at)}"
+
+
+async def look_back(
+    db: Database, ledger: Ledger, outbox: Outbox, wait: Wait, expected: Sequence[Expectation], *, since: datetime
+) -> Wait:
+    """Apply to *wait*, which is committed, the kept events received from *since* on; return it as it is then.
+
+    The transaction begins after that commit: an event that is recorded meanwhile sees the wait itself.
+    """
+    if not any(one.early for one in expected):
+        return wait
+    async with db.write() as tx:
+        found = await events.early_for(tx, expected, since=since)
+        applied = await ledger.apply_in(tx, [(wait.id, input_of(event)) for event in found])
+        verdicts = {event.id: [one.verdict] for event, one in zip(found, applied, strict=True) if one.verdict}
+        await events.raise_verdicts(tx, verdicts)
+    await outbox.follow_up(applied, {event.id: event for event in found})
+    return (applied[-1].wait or wait) if applied else wait
 
 
 def required_keys(kind: type[Source[Any]], event_type: str | None) -> frozenset[str]:
