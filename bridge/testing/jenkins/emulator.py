@@ -218,6 +218,7 @@ class JenkinsEmulator(Emulator):
         return Control(self).routes()
 
     async def _handle(self, request: web.Request) -> web.Response:
+        self._notify()
         try:
             return await handle(request, self.world, self.context, self._wait)
         finally:

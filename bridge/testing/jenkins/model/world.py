@@ -157,14 +157,13 @@ class World:
         """Stay in *phase* until the next call."""
         self.phase, self.up_at, self.requests_until_up = phase, None, None
 
-    def is_up_for_request(self) -> bool:
-        """Say whether a request that has just arrived is served; count it when it is not."""
-        if self.phase is Phase.UP:
-            return True
-        if self.requests_until_up:
+    def phase_for_request(self) -> Phase:
+        """Return the phase that a request which has just arrived meets; it counts when it is not served."""
+        met = self.phase
+        if met is not Phase.UP and self.requests_until_up:
             self.requests_until_up -= 1
             self._come_up()
-        return False
+        return met
 
     def _come_up(self) -> None:
         if self.up_at is not None and not self.requests_until_up and self.clock() >= self.up_at:

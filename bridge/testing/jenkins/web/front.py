@@ -10,7 +10,7 @@ from binascii import Error as BadBase64
 from aiohttp import web
 
 from bridge.testing.jenkins.model.accounts import OVERALL_READ, Session
-from bridge.testing.jenkins.model.world import World
+from bridge.testing.jenkins.model.world import Phase, World
 from bridge.testing.jenkins.web import pages
 from bridge.testing.jenkins.web.routes import route
 from bridge.testing.jenkins.web.visit import Visit, Wait
@@ -25,8 +25,9 @@ async def handle(request: web.Request, world: World, context: str, wait: Wait) -
         return pages.container_error(visit, 404, "Not Found")
     if ";" in visit.path:
         return pages.semicolon()
-    if not world.is_up_for_request():
-        return pages.unavailable(world)
+    phase = world.phase_for_request()
+    if phase is not Phase.UP:
+        return pages.unavailable(phase)
     world.advance()
     if not _authenticate(visit):
         return pages.unauthorized(visit)

@@ -110,9 +110,9 @@ def semicolon() -> web.Response:
     return html(f"<html><body><h2>HTTP ERROR 400 {message}</h2></body></html>", status=400)
 
 
-def unavailable(world: World) -> web.Response:
+def unavailable(phase: Phase) -> web.Response:
     headers = {"Cache-Control": "no-cache,no-store,must-revalidate"}
-    page = f"<!DOCTYPE html><html><head><title>Starting Jenkins</title></head><body><h1>{_LOADING[world.phase]}</h1></body></html>"
+    page = f"<!DOCTYPE html><html><head><title>Starting Jenkins</title></head><body><h1>{_LOADING[phase]}</h1></body></html>"
     return html(page, status=503, headers=headers)
 
 
