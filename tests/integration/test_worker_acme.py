@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bridge.brokers.memory import MemoryBroker
+from bridge.brokers.sqlite import SqliteBroker
 from bridge.core.consumer import UtcClock
 from bridge.core.event import Event, EventData, Outcome
 from bridge.core.ports import Broker, Outgoing, Subscription
@@ -86,21 +87,25 @@ async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-def _broker(kind: str, path: Path) -> Broker:
-    if kind == "memory":
+@pytest.fixture(params=["memory", "sqlite", "rabbitmq"])
+def unstarted(request: pytest.FixtureRequest, tmp_path: Path) -> Broker:
+    if request.param == "memory":
         return MemoryBroker()
-    sqlite = pytest.importorskip("bridge.brokers.sqlite")
-    broker: Broker = sqlite.SqliteBroker(path / "bridge.db")
-    return broker
+    if request.param == "sqlite":
+        return SqliteBroker(tmp_path / "bridge.db")
+    url: str = request.getfixturevalue("vhost_url")
+    from bridge.brokers.rabbitmq import RabbitmqBroker  # noqa: PLC0415 - the other two run without its client
+
+    return RabbitmqBroker(url)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def broker(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Broker]:
-    made = _broker(request.param, tmp_path)
-    await made.start()
-    await made.declare([TARGET])
-    yield made
-    await made.close()
+@pytest.fixture
+async def broker(unstarted: Broker) -> AsyncIterator[Broker]:
+    await unstarted.start()
+    await unstarted.declare([TARGET])
+    await eventually(lambda: unstarted.is_ready)
+    yield unstarted
+    await unstarted.close()
 
 
 @asynccontextmanager
