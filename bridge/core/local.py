@@ -13,10 +13,13 @@ from uuid import uuid4
 from bridge.core.errors import BrokerUnavailable, Unroutable
 from bridge.core.ports import Outgoing
 from bridge.core.topology import (
+    ATTEMPT,
     DEAD,
     DELIVERY_LIMIT,
     EVENTS,
+    FIRST_TS,
     HOME,
+    NOT_BEFORE,
     POLLS,
     REASON,
     REPORTS,
@@ -29,6 +32,7 @@ from bridge.core.topology import (
 SHARED_QUEUES = frozenset({EVENTS, REPORTS, POLLS, DEAD, UNROUTED})
 DELIVERY_LIMIT_REASON = "delivery_limit"
 """The reason of a dead letter that came back too often: RabbitMQ's own word in `x-death`."""
+_BOOKKEEPING = frozenset({ATTEMPT, FIRST_TS, NOT_BEFORE})
 
 Headers = Mapping[str, str | int]
 
@@ -91,7 +95,9 @@ class LocalMessage:
 
     @classmethod
     def published(cls, message: Outgoing, queue: str, now: datetime) -> Self:
-        return cls(queue, message.body, dict(message.headers), _new_id(), now)
+        """Return the first copy of *message*; bookkeeping that was copied from a delivery is not taken over."""
+        headers = {name: value for name, value in message.headers.items() if name not in _BOOKKEEPING}
+        return cls(queue, message.body, headers, _new_id(), now)
 
     def retried(self, *, is_counted: bool, headers: Headers | None) -> Self:
         """Return the copy that comes back to the same queue."""

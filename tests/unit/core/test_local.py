@@ -67,6 +67,17 @@ def test_published_message_is_a_first_attempt() -> None:
     assert MESSAGE.message_id != other.message_id
 
 
+def test_bookkeeping_is_not_taken_over() -> None:
+    """A publish with the headers of some delivery is still a first attempt of its own."""
+    headers = {
+        "bridge-attempt": 7,
+        "bridge-first-ts": "2020-01-01T00:00:00+00:00",
+        "bridge-not-before": 1,
+        "traceparent": "t",
+    }
+    assert LocalMessage.published(Outgoing(to_target("a"), b"", headers), QUEUE, NOW).headers == {"traceparent": "t"}
+
+
 @pytest.mark.parametrize(("attempt_after", "counted"), [(4, {"is_counted": True}), (3, {"is_counted": False})])
 def test_retried_copy(attempt_after: int, counted: dict[str, bool]) -> None:
     """A copy has a new id, merged headers, a clean slate of returns, and the first publish's time."""
