@@ -69,7 +69,7 @@ def test_published_message_is_a_first_attempt() -> None:
 
 def test_bookkeeping_is_not_taken_over() -> None:
     """A publish with the headers of some delivery is still a first attempt of its own."""
-    headers = {
+    headers: dict[str, str | int] = {
         "bridge-attempt": 7,
         "bridge-first-ts": "2020-01-01T00:00:00+00:00",
         "bridge-not-before": 1,
