@@ -1,0 +1,174 @@
+"""Publishes of one turn of the event loop as one frame batch. The one module that knows aiormq's inside.
+
+aiormq's own `basic_publish` holds the channel's lock until its frames are drained: each publish is a socket write of its
+own and a wake-up of the broker. Here one lock, one write and one drain carry all that was published meanwhile, and each
+message still has its own confirm.
+
+Used of aiormq, beside its public names: `Channel.lock`, `number`, `write_queue`, `_get_frame`, `_read_content`,
+`_split_body`, `_on_return_frame`, `_on_confirm_frame`; `Connection.channels` and its flag for connection.blocked.
+Tested with the version below; `tests/integration/test_rabbitmq_batching.py` compares it with plain publishes.
+"""
+
+import asyncio
+from collections import OrderedDict
+from typing import Self
+from uuid import uuid4
+
+import pamqp.frame
+from aiormq import Connection
+from aiormq.abc import AbstractChannel, ChannelFrame, ConfirmationFrameType
+from aiormq.channel import Channel
+from pamqp.commands import Basic
+from pamqp.header import ContentHeader
+
+from bridge.brokers.rabbitmq.errors import RPC_TIMEOUT_S
+from bridge.brokers.rabbitmq.messages import WireMessage
+from bridge.core.errors import BrokerUnavailable, Unroutable
+
+TESTED_DRIVER = "7.2"
+"""Major and minor of aiormq that these internals were read in."""
+_UNBLOCKED = "_Connection__connection_unblocked"
+_KNOWN_ROUTES = 4_096
+
+Confirm = asyncio.Future[None]
+
+
+def is_blocked(connection: Connection) -> bool:
+    """Return True between connection.blocked and connection.unblocked: the broker reads no publish of ours (an alarm)."""
+    unblocked: asyncio.Event = getattr(connection, _UNBLOCKED)
+    return connection.connected.is_set() and not unblocked.is_set()
+
+
+class BatchingChannel(Channel):
+    """A channel in confirm mode that batches. Nobody else publishes on it.
+
+    A message's id is `<this channel's own id>-<delivery tag>`: unique per publish, and a return names its confirm.
+    """
+
+    def __init__(self, connection: Connection, number: int) -> None:
+        super().__init__(connection, number, publisher_confirms=True, frame_buffer=connection.FRAME_BUFFER_SIZE)
+        self._id = uuid4().hex
+        self._waiting: list[tuple[WireMessage, Confirm]] = []
+        self._unconfirmed: OrderedDict[int, Confirm] = OrderedDict()
+        self._has_waiting = asyncio.Event()
+        self._routes: dict[tuple[str, str], bytes] = {}
+        self.closing.add_done_callback(self._fail_all)
+
+    @classmethod
+    async def opened(cls, connection: Connection) -> Self:
+        """Open a channel on *connection*."""
+        number = max(connection.channels, default=0) + 1
+        channel = cls(connection, number)
+        connection.channels[number] = channel
+        await channel.open(timeout=RPC_TIMEOUT_S)
+        channel.create_task(channel._flush_forever())
+        return channel
+
+    @property
+    def unconfirmed(self) -> int:
+        """How many messages have no confirm yet, those included whose publisher gave up."""
+        return len(self._unconfirmed) + len(self._waiting)
+
+    def send(self, message: WireMessage) -> Confirm:
+        """Put *message* into the next batch; the future ends with its confirm.
+
+        Future raises:
+            Unroutable: the broker returned it.
+            BrokerUnavailable: the broker refused it, or the channel was lost before the confirm came.
+        """
+        confirm: Confirm = self.loop.create_future()
+        if self.is_closed:
+            confirm.set_exception(_lost())
+            return confirm
+        self._waiting.append((message, confirm))
+        self._has_waiting.set()
+        return confirm
+
+    async def _flush_forever(self) -> None:
+        while True:
+            await self._has_waiting.wait()
+            self._has_waiting.clear()
+            async with self.lock:
+                drained = self.loop.create_future()
+                payload = b"".join(self._take_frames())
+                await self.write_queue.put(ChannelFrame(payload, should_close=False, drain_future=drained))
+                await drained
+
+    def _take_frames(self) -> list[bytes]:
+        """Number what waits and return its frames; a publish that was given up before is not sent at all."""
+        waiting, self._waiting = self._waiting, []
+        frames: list[bytes] = []
+        for message, confirm in waiting:
+            if confirm.done():
+                continue
+            self.delivery_tag += 1
+            self._unconfirmed[self.delivery_tag] = confirm
+            header = ContentHeader(
+                body_size=len(message.body), properties=message.properties(f"{self._id}-{self.delivery_tag}")
+            )
+            frames += (self._publish_frame(message), pamqp.frame.marshal(header, self.number))
+            frames += (pamqp.frame.marshal(part, self.number) for part in self._split_body(message.body))
+        return frames
+
+    def _publish_frame(self, message: WireMessage) -> bytes:
+        route = message.exchange, message.key
+        frame = self._routes.get(route)
+        if frame is None:
+            if len(self._routes) >= _KNOWN_ROUTES:
+                self._routes.clear()
+            method = Basic.Publish(exchange=message.exchange, routing_key=message.key, mandatory=True)
+            frame = self._routes[route] = pamqp.frame.marshal(method, self.number)
+        return frame
+
+    async def _on_return_frame(self, frame: Basic.Return) -> None:
+        """Fail the returned message's publish; its confirm follows and is then ignored."""
+        header = await self._get_frame()
+        if not isinstance(header, ContentHeader):
+            raise TypeError(f"unexpected frame {type(header).__name__} after a return")
+        await self._read_content(frame, header)
+        tag = (header.properties.message_id or "").rpartition("-")[2]
+        confirm = self._unconfirmed.get(int(tag)) if tag.isdecimal() else None
+        if confirm is not None and not confirm.done():
+            confirm.set_exception(
+                Unroutable(
+                    f"no queue for exchange {frame.exchange!r} and key {frame.routing_key!r}: {frame.reply_text}"
+                )
+            )
+
+    async def _on_confirm_frame(self, frame: ConfirmationFrameType) -> None:
+        tag = frame.delivery_tag or 0
+        is_ack = isinstance(frame, Basic.Ack)
+        if isinstance(frame, Basic.Reject) or not frame.multiple:
+            _settle(self._unconfirmed.pop(tag, None), is_ack=is_ack)
+            return
+        while self._unconfirmed and next(iter(self._unconfirmed)) <= tag:
+            _settle(self._unconfirmed.popitem(last=False)[1], is_ack=is_ack)
+
+    def _fail_all(self, _: object) -> None:
+        left = [*self._unconfirmed.values(), *(confirm for _, confirm in self._waiting)]
+        self._unconfirmed.clear()
+        self._waiting.clear()
+        for confirm in left:
+            if not confirm.done():
+                confirm.set_exception(_lost())
+
+
+def _settle(confirm: Confirm | None, *, is_ack: bool) -> None:
+    if confirm is None or confirm.done():  # returned, or its publisher gave up
+        return
+    if is_ack:
+        confirm.set_result(None)
+    else:
+        confirm.set_exception(BrokerUnavailable("the broker refused the message: a queue is full or failing"))
+
+
+def _lost() -> BrokerUnavailable:
+    return BrokerUnavailable("the channel was lost before the confirm came")
+
+
+def closing_reason(channel: AbstractChannel) -> BaseException | None:
+    """Return what closed *channel*, None when nothing or nobody in particular did."""
+    closing = channel.closing
+    if not closing.done() or closing.cancelled():
+        return None
+    return closing.exception()
