@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from bridge.config.problems import Problems
-from bridge.config.values import same_name
 from bridge.core.errors import ConfigError
 
 DEFAULT_NAME = "bridge.toml"
@@ -92,7 +91,7 @@ def _put(document: dict[str, Any], words: list[str], value: Any) -> Place | None
         if not isinstance(table, dict):
             return None
         is_name = depth == 1 and words[0] in NAMED_SECTIONS
-        key = same_name(word, table) or (word.replace("_", "-") if is_name else word)
+        key = word.replace("_", "-") if is_name else word
         place.append(key)
         if depth < len(words) - 1:
             table = table.setdefault(key, {})

@@ -5,7 +5,6 @@ No check here repeats the value: a URL may hold a password.
 
 import ipaddress
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin
 from urllib.parse import SplitResult, urlsplit
@@ -152,8 +151,3 @@ def is_loopback(host: str) -> bool:
 def is_local_url(url: str) -> bool:
     """Return True when *url* points at this machine."""
     return is_loopback(urlsplit(url).hostname or "")
-
-
-def same_name(written: str, names: Mapping[str, Any]) -> str | None:
-    """Return the one of *names* that an environment variable can mean by *written*: `-` and `_` are the same there."""
-    return next((name for name in names if name.replace("-", "_").lower() == written), None)

@@ -223,6 +223,14 @@ def test_urls_may_be_written_or_named(tmp_path: Path) -> None:
     assert "p@rabbit" not in repr(config)
 
 
+@pytest.mark.parametrize("role", list(Role))
+def test_every_role_reads_the_brokers_url(tmp_path: Path, role: Role) -> None:
+    """Whatever a process does, it does over the broker."""
+    config = load_small(tmp_path, SMALL + '[broker]\nurl_env = "RABBIT"\n', roles=[role], extra={"RABBIT": "amqp://r/"})
+    assert config.broker.scheme == "amqp"
+    assert config.store.scheme == "sqlite"
+
+
 def test_the_store_is_not_read_by_a_worker(tmp_path: Path) -> None:
     """A worker beside a Jenkins does not know where the store is."""
     text = SMALL + '[store]\nurl_env = "STORE_URL"\n'
@@ -239,6 +247,7 @@ def test_the_environment_overrides_keys(tmp_path: Path) -> None:
             "BRIDGE_BROKER__URL": "amqp://rabbit/",
             "BRIDGE_TARGETS__JENKINS_PROD__CONCURRENCY": "3",
             "BRIDGE_TARGETS__JENKINS_PROD__USERNAME": "1234",
+            "BRIDGE_TARGETS__JENKINS_TEST__USERNAME": "1\nconcurrency = 2",
             "BRIDGE_CLIENTS__CI__ROLES": '["operate"]',
             "BRIDGE_WAITS__MAX_TIMEOUT": "1h",
             "BRIDGE_PUBLIC_URL": "https://b.example.com",
@@ -247,6 +256,7 @@ def test_the_environment_overrides_keys(tmp_path: Path) -> None:
     assert config.broker.scheme == "amqp"
     assert config.targets["jenkins-prod"].concurrency == 3
     assert config.targets["jenkins-prod"].username == "1234"  # type: ignore[attr-defined] # PlainTarget
+    assert config.targets["jenkins-test"].username == "1\nconcurrency = 2"  # type: ignore[attr-defined] # PlainTarget
     assert [role.value for role in config.clients["ci"].roles] == ["operate"]
     assert config.waits.max_timeout == timedelta(hours=1)
     assert config.public_url == "https://b.example.com"
@@ -308,6 +318,19 @@ def test_two_clients_with_one_token_are_refused(tmp_path: Path) -> None:
     """A token must name one client."""
     text = SMALL + '[clients.other]\ntoken_env = "BRIDGE_API_TOKEN"\n'
     assert problems(tmp_path, text) == ["clients.other.token_env: must differ from the token of clients.ci"]
+
+
+def test_tokens_that_are_not_read_are_not_compared(tmp_path: Path) -> None:
+    """A worker sees empty placeholders of every client."""
+    text = SMALL + '[clients.other]\ntoken_env = "OTHER"\n'
+    assert set(load_small(tmp_path, text, roles=[Role.WORKER]).clients) == {"ci", "other"}
+
+
+def test_keys_that_are_no_list_are_one_problem(tmp_path: Path) -> None:
+    """What is wrong is told once, not also as missing."""
+    text = SMALL.replace('[{ id = "2026a", env = "BRIDGE_CALLBACK_KEY" }]', '"x"')
+    (line,) = problems(tmp_path, text)
+    assert line.startswith("callbacks.keys: expected a list")
 
 
 def test_clients_name_things_that_are_there(tmp_path: Path) -> None:

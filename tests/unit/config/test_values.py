@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 
 from bridge.config.models import BrokerSettings, StoreSettings
-from bridge.config.values import BaseUrl, Listen, is_loopback, redact_url, same_name, secret_fields, split_listen
+from bridge.config.values import BaseUrl, Listen, is_loopback, redact_url, secret_fields, split_listen
 
 
 class Shapes(BaseModel):
@@ -152,9 +152,3 @@ def test_sqlite_paths_are_as_written() -> None:
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
     """Neither in the user part nor in the query."""
     assert redact_url(url) == shown
-
-
-def test_a_variables_word_finds_a_name_with_dashes() -> None:
-    """The shell knows no dashes in names of variables."""
-    assert same_name("jenkins_prod", {"jenkins-prod": 1, "other": 2}) == "jenkins-prod"
-    assert same_name("jenkins", {"jenkins-prod": 1}) is None
