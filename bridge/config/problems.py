@@ -37,8 +37,7 @@ class Problems:
         self.add_line(f"{key}: {text}")
 
     def add_line(self, line: str) -> None:
-        if line not in self._lines:
-            self._lines.append(line)
+        self._lines.append(line)
 
     def has(self, key: str) -> bool:
         """Return True when something is noted whose key begins with *key*."""

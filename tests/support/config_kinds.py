@@ -67,6 +67,12 @@ class PlainTarget(TargetSettings):
     token: SecretStr = Field(min_length=3, description="of the platform")
     username: str = "bridge"
 
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if self.username == "nobody":
+            raise ValueError("username: must be somebody")
+        return self
+
 
 def find(model: type[Any]) -> Any:
     """Return a finder that knows `plain` alone."""

@@ -75,6 +75,11 @@ def test_events_as_json(tmp_path: Path) -> None:
     assert document["events"][0]["data"]["body"]["type"] == "run.finished"
 
 
+def test_a_request_may_say_when_it_came(tmp_path: Path) -> None:
+    """Recorded requests carry their own time."""
+    assert verify(tmp_path, request(now=AT.timestamp()), "--source", "farm").exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("changes", "options", "words"),
     [

@@ -247,7 +247,7 @@ def test_the_environment_overrides_keys(tmp_path: Path) -> None:
             "BRIDGE_BROKER__URL": "amqp://rabbit/",
             "BRIDGE_TARGETS__JENKINS_PROD__CONCURRENCY": "3",
             "BRIDGE_TARGETS__JENKINS_PROD__USERNAME": "1234",
-            "BRIDGE_TARGETS__JENKINS_TEST__USERNAME": "1\nconcurrency = 2",
+            "BRIDGE_TARGETS__JENKINS_TEST__USERNAME": '"a"\nconcurrency = 2',
             "BRIDGE_CLIENTS__CI__ROLES": '["operate"]',
             "BRIDGE_WAITS__MAX_TIMEOUT": "1h",
             "BRIDGE_PUBLIC_URL": "https://b.example.com",
@@ -256,7 +256,7 @@ def test_the_environment_overrides_keys(tmp_path: Path) -> None:
     assert config.broker.scheme == "amqp"
     assert config.targets["jenkins-prod"].concurrency == 3
     assert config.targets["jenkins-prod"].username == "1234"  # type: ignore[attr-defined] # PlainTarget
-    assert config.targets["jenkins-test"].username == "1\nconcurrency = 2"  # type: ignore[attr-defined] # PlainTarget
+    assert config.targets["jenkins-test"].username == '"a"\nconcurrency = 2'  # type: ignore[attr-defined] # PlainTarget
     assert [role.value for role in config.clients["ci"].roles] == ["operate"]
     assert config.waits.max_timeout == timedelta(hours=1)
     assert config.public_url == "https://b.example.com"
@@ -324,6 +324,12 @@ def test_tokens_that_are_not_read_are_not_compared(tmp_path: Path) -> None:
     """A worker sees empty placeholders of every client."""
     text = SMALL + '[clients.other]\ntoken_env = "OTHER"\n'
     assert set(load_small(tmp_path, text, roles=[Role.WORKER]).clients) == {"ci", "other"}
+
+
+def test_a_rule_of_a_whole_section_names_its_key(tmp_path: Path) -> None:
+    """A rule over several fields may say which one it means."""
+    text = SMALL + 'username = "nobody"\n'
+    assert problems(tmp_path, text) == ["targets.jenkins-test.username: must be somebody"]
 
 
 def test_keys_that_are_no_list_are_one_problem(tmp_path: Path) -> None:

@@ -144,6 +144,7 @@ def test_sqlite_paths_are_as_written() -> None:
         ("amqp://u@rabbit/", "amqp://u@rabbit/"),
         ("amqp://u:hunt@er2@rabbit/", "amqp://u:********@rabbit/"),
         ("postgresql://db/x?password=hunter2", "postgresql://db/x"),
+        ("postgresql://u@db/x?password=hunter2", "postgresql://u@db/x"),
         ("sqlite:///bridge.db", "sqlite:///bridge.db"),
         ("memory:", "memory:"),
         ("amqp://[u:hunter2@x", "********"),
