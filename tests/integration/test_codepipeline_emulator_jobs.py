@@ -155,6 +155,8 @@ async def test_an_acknowledged_job_comes_again_only_if_asked(emulator: Codepipel
     (again,) = await aws.poll()
     assert again["id"] == job["id"]
     assert await aws("acknowledge_job", jobId=again["id"], nonce=again["nonce"]) == {"status": "InProgress"}
+    emulator.set_knobs(same_job_to_two_polls=True)
+    assert await aws.poll() == []
     await aws.succeed(job)
 
 

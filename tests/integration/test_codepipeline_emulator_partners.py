@@ -158,6 +158,11 @@ async def test_a_custom_job_is_no_third_party_job(emulator: CodepipelineEmulator
     custom = emulator.start_execution(pipeline="own").job.id
     refused = await aws.refusal("get_third_party_job_details", jobId=custom, clientToken=SHARED)
     assert refused == "InvalidJobException"
+    refused = await aws.refusal("put_third_party_job_success_result", jobId=custom, clientToken=SHARED)
+    assert refused == "JobNotFoundException"
+    emulator.set_knobs(third_party_id="uuid")
+    partner = start(emulator).job.id
+    assert await aws.refusal("get_job_details", jobId=partner) == "JobNotFoundException"
 
 
 async def test_the_timeout_is_for_each_job(emulator: CodepipelineEmulator, aws: Boto) -> None:

@@ -102,6 +102,7 @@ async def test_a_failure_ends_action_and_pipeline(emulator: CodepipelineEmulator
     assert latest["externalExecutionId"] == "demo/42"
     assert execution.status == "Failed"
     assert kinds(emulator) == ["job.failed"]
+    assert await aws.refusal("put_job_success_result", jobId=job["id"]) == "InvalidJobStateException"
     assert emulator.effects[0].detail["failureType"] == "PermissionError"
     assert emulator.effects[0].detail["failureMessage"] == "denied"
 
