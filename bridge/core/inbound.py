@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeGuard, TypeVar
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -17,6 +17,10 @@ from bridge.core.source import Source
 MIN_PATH_SECRET = 8
 MAX_SUMMARY = 1000
 MAX_LINK = 2000
+MAX_KEYS = 100
+MAX_KEY_BYTES = 1024
+"""Of a key's value: what an index of a store takes."""
+MAX_ID_BYTES = 200
 
 
 class SecretSettings(SourceSettings):
@@ -129,8 +133,18 @@ def percent_of(value: Any) -> int | None:
     return int(value)
 
 
-def text_key(value: Any) -> str | None:
-    """Return a scalar as the value of a key: text as it is, numbers and booleans as JSON writes them; None for the rest."""
+def keys_of(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the keys that *values* make: scalars as text; what is empty, too long or no scalar is left out."""
+    keys: dict[str, str] = {}
+    for name, value in values.items():
+        text = _text_key(value)
+        if text and len(text.encode()) <= MAX_KEY_BYTES and len(name.encode()) <= MAX_ID_BYTES and len(keys) < MAX_KEYS:
+            keys[name] = text
+    return keys
+
+
+def _text_key(value: Any) -> str:
+    """Return text as it is, numbers and booleans as JSON writes them."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -139,4 +153,9 @@ def text_key(value: Any) -> str | None:
         case int() | float():
             return repr(value)
         case _:
-            return None
+            return ""
+
+
+def is_id(value: Any) -> TypeGuard[str]:
+    """Return True for what can be the id of something: a short string."""
+    return isinstance(value, str) and 0 < len(value.encode()) <= MAX_ID_BYTES

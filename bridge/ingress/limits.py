@@ -12,7 +12,6 @@ _OVERHEAD_BYTES = 4096
 class Limits:
     """The bounds of one ingress process."""
 
-    max_body_bytes: int = 1_048_576
     body_timeout_s: float = 20.0
     """From the head of a request to the end of its body."""
     max_bytes_under_way: int = 32 * 1_048_576

@@ -32,7 +32,6 @@ from bridge.ops.problems import problem
 from bridge.ops.server import closing
 from bridge.sources.callback import Callback
 
-PREFIXES = ("/cb/", "/hooks/")
 RETRY_AFTER_S = "5"
 _UNKNOWN = "unknown"
 _POST = frozenset({"POST"})
@@ -67,6 +66,8 @@ class Ingress:
     observe: the metrics of this role.
     """
 
+    prefixes = ("/cb/", "/hooks/")
+
     def __init__(
         self,
         *,
@@ -74,19 +75,21 @@ class Ingress:
         keys: CallbackKeys,
         sources: Mapping[str, Source[Any]],
         clock: Clock,
+        max_body_bytes: int = 1_048_576,
         limits: Limits | None = None,
         observe: Observe | None = None,
     ) -> None:
         self._limits = limits or Limits()
         self._intake = Intake(broker=broker, clock=clock, sources=sources, callback=Callback(keys))
-        self._budget = Budget(self._limits.max_bytes_under_way)
+        self._max_body_bytes = max_body_bytes
+        self._budget = Budget(max(self._limits.max_bytes_under_way, 4 * max_body_bytes))
         self._guesses = Guesses(self._limits.guesses_per_minute)
         self._observe = observe or (lambda _source, _status, _seconds: None)
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
-        """Answer one request below PREFIXES; give it to `bridge.ops.server.make_runner` as the door."""
+        """Answer one request below `prefixes`: the door of `bridge.ops.server.make_runner`."""
         began_s = monotonic()
-        path, _, query = request.message.path.partition("?")
+        path, _, query = request.raw_path.partition("?")
         name = _UNKNOWN
         try:
             if (refusal := _refuse_method(request.method, path)) is not None:
@@ -105,8 +108,8 @@ class Ingress:
 
     async def _take(self, request: web.BaseRequest, source: Source[Any], path: str, query: str) -> web.Response:
         """Read the body within its bounds and have it accepted; its room is taken until the answer is known."""
-        announced = _announced(request, self._limits.max_body_bytes)
-        room = self._limits.max_body_bytes if announced is None else announced
+        announced = _announced(request, self._max_body_bytes)
+        room = self._max_body_bytes if announced is None else announced
         if not self._budget.take(room):
             raise Busy("no room for another body", retry_after_s=1)
         try:
@@ -122,17 +125,19 @@ class Ingress:
         content = request.content
         if content.is_eof():  # the usual case: it came with the head
             body = content.read_nowait()
-            if len(body) > self._limits.max_body_bytes:
+            if len(body) > self._max_body_bytes:
                 raise TooLarge("the body is longer than allowed")
             return body
         try:
             async with asyncio.timeout(self._limits.body_timeout_s):
                 await _continue(request)
-                return await _collect(content, self._limits.max_body_bytes)
+                return await _collect(content, self._max_body_bytes)
         except TimeoutError:
             raise BodyTimeout("the body did not arrive in time") from None
         except RequestPayloadError:
             raise Malformed("the body's framing is broken") from None
+        except ConnectionError:
+            raise Malformed("the sender went away before its body was here") from None
 
     def _refuse(self, request: web.BaseRequest, name: str, exc: IntakeError) -> web.Response:
         if isinstance(exc, UnknownSource):

@@ -5,8 +5,8 @@ repeats bytes of a bad request in its 400 page and in its log; has no page of ou
 """
 
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Protocol
 
 import structlog
 from aiohttp import web
@@ -25,25 +25,38 @@ log = structlog.get_logger(__name__)
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
+class Door(Protocol):
+    """What takes requests past the app's router, and checks lengths, encodings and `Expect` by itself."""
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """Beginnings of the raw paths that it takes."""
+        ...
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request; never raises web.HTTPException."""
+        ...
+
+
 def make_runner(
-    app: web.Application,
+    routes: Iterable[web.AbstractRouteDef],
     *,
     max_body_bytes: int,
-    door: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]] | None = None,
-    door_prefixes: tuple[str, ...] = (),
+    door: Door | None = None,
     keepalive_s: float = KEEPALIVE_S,
     shutdown_s: float = 10.0,
 ) -> web.AppRunner:
-    """Return the runner that serves *app*; set it up and give it sites as any other.
+    """Return the runner that serves *routes*; set it up and give it sites as any other.
 
     max_body_bytes: longer announced bodies are 413 before anything of them is asked for.
-    door: takes every request whose raw path begins with one of *door_prefixes*, past the app's router: it checks lengths,
-    encodings and `Expect` by itself.
+    keepalive_s: after so much silence a connection is closed, also one whose request has no end of its head yet.
     shutdown_s: how long cleanup() lets running requests finish.
     """
+    app = web.Application(client_max_size=max_body_bytes)
+    app.add_routes(routes)
     return _Runner(
         app,
-        front=_Front(max_body_bytes, door, door_prefixes),
+        front=_Front(max_body_bytes, door),
         access_log=None,
         auto_decompress=False,
         handle_signals=False,
@@ -58,15 +71,15 @@ def make_runner(
 class _Front:
     """What every request passes before the app sees it."""
 
-    def __init__(self, max_body_bytes: int, door: Handler | None, prefixes: tuple[str, ...]) -> None:
+    def __init__(self, max_body_bytes: int, door: Door | None) -> None:
         self._max_body_bytes = max_body_bytes
         self._door = door
-        self._prefixes = prefixes
+        self._prefixes = door.prefixes if door else ()
 
     async def __call__(self, request: web.BaseRequest, app: Handler) -> web.StreamResponse:
-        path = request.message.path
+        path = request.raw_path
         if self._door and path.startswith(self._prefixes):
-            return await self._door(request)
+            return await self._door.handle(request)
         if not path.startswith("/"):
             return closing(problem(400, title="expected a path"))
         if (refusal := self._refusal(request)) is not None:
@@ -74,7 +87,8 @@ class _Front:
         try:
             return await app(request)
         except web.HTTPException as exc:
-            return _as_problem(exc)
+            response = _as_problem(exc)
+            return response if request.content.is_eof() else closing(response)
 
     def _refusal(self, request: web.BaseRequest) -> web.Response | None:
         headers = request.headers
@@ -93,7 +107,7 @@ def closing(response: web.Response) -> web.Response:
     return response
 
 
-def _as_problem(exc: web.HTTPException) -> web.StreamResponse:
+def _as_problem(exc: web.HTTPException) -> web.Response:
     """Return the app's own exception without its text, which may repeat the request; redirects stay."""
     if exc.status < 400:  # noqa: PLR2004 - HTTP's own bound
         return web.Response(status=exc.status, headers={"Location": exc.headers.get("Location", "/")})

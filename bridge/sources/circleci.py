@@ -13,7 +13,7 @@ from typing import Any
 from bridge.core.body import media_type, parse_json
 from bridge.core.errors import BadSignature, Malformed, UnsupportedEncoding
 from bridge.core.event import Event, EventData, Outcome
-from bridge.core.inbound import SecretSettings, SecretSource, line, link, text_key
+from bridge.core.inbound import SecretSettings, SecretSource, is_id, keys_of, line, link
 from bridge.core.request import RawRequest, VerifiedRequest
 from bridge.core.signing import hmac_sha256, matches_any
 
@@ -105,8 +105,7 @@ def _keys(body: dict[str, Any], workflow: dict[str, Any], job: dict[str, Any]) -
         "job": job.get("name"),
         "sha": _part(pipeline, "vcs").get("revision"),
     }
-    keys = {name: text_key(value) for name, value in values.items()}
-    return {name: value for name, value in keys.items() if value}
+    return keys_of(values)
 
 
 def _slug(value: Any) -> Any:
@@ -118,7 +117,7 @@ def _slug(value: Any) -> Any:
 def _dedupe(body: dict[str, Any], subject: dict[str, Any], status: Any) -> tuple[str, ...]:
     """Return the message's id and, because one end may be told many times, what has ended and how."""
     own, ended = body.get("id"), subject.get("id")
-    if not isinstance(own, str) or not own:
-        raise Malformed("id: expected a string")
+    if not is_id(own):
+        raise Malformed("id: expected a short string")
     word = "job" if "job" in body else "workflow"
-    return (f"id:{own}", f"{word}:{ended}:{status}") if isinstance(ended, str) else (f"id:{own}",)
+    return (f"id:{own}", f"{word}:{ended}:{status}") if is_id(ended) and is_id(status) else (f"id:{own}",)

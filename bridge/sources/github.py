@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeAlias
 from bridge.core.body import media_type, parse_form, parse_json
 from bridge.core.errors import BadSignature, Malformed, UnsupportedEncoding
 from bridge.core.event import Event, EventData, Outcome
-from bridge.core.inbound import SecretSettings, SecretSource, line, link, text_key
+from bridge.core.inbound import SecretSettings, SecretSource, keys_of, line, link
 from bridge.core.request import RawRequest, VerifiedRequest
 from bridge.core.signing import body_hash, hmac_sha256, matches_any
 
@@ -108,10 +108,9 @@ def describe(name: str, body: Body, *, dedupe: tuple[str, ...]) -> tuple[str, Ev
         action = body.get("action")
         known = isinstance(action, str) and _EVENT_NAME.fullmatch(action)
         found = Fact(f"{name}.{action}" if known else name)
-    keys = {key: text_key(value) for key, value in {**_repository(body), **found.keys}.items()}
     return found.type, EventData.model_construct(
         outcome=found.outcome,
-        keys={key: value for key, value in keys.items() if value},
+        keys=keys_of({**_repository(body), **found.keys}),
         summary=line(found.summary),
         url=link(found.url),
         body=body,

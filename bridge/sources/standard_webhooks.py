@@ -18,7 +18,7 @@ from pydantic import model_validator
 from bridge.core.body import media_type, parse_json
 from bridge.core.errors import BadSignature, Malformed, UnsupportedEncoding
 from bridge.core.event import Event, EventData, Outcome
-from bridge.core.inbound import SecretSettings, SecretSource, outcome_of, percent_of, said, text_key
+from bridge.core.inbound import SecretSettings, SecretSource, keys_of, outcome_of, percent_of, said
 from bridge.core.request import RawRequest, VerifiedRequest
 from bridge.core.signing import body_hash, check_window, hmac_sha256, matches_any
 
@@ -149,11 +149,10 @@ def _read(raw: RawRequest) -> Any:
 def describe(body: Any, data: Any, dedupe: tuple[str, ...]) -> EventData:
     """Return what a message says: its keys are the scalars of *data*, its outcome is `data.outcome`, absent: none."""
     fields = data if isinstance(data, dict) else {}
-    keys = {name: text_key(value) for name, value in fields.items()}
     outcome = outcome_of(fields.get("outcome"))
     return EventData.model_construct(
         outcome=outcome,
-        keys={name: value for name, value in keys.items() if value is not None},
+        keys=keys_of(fields),
         percent=percent_of(fields.get("percent")) if outcome is Outcome.PROGRESS else None,
         body=body,
         dedupe=dedupe,

@@ -1,0 +1,42 @@
+"""Bounds: bytes under way, and guesses."""
+
+from bridge.ingress.limits import Budget, Guesses
+
+
+def test_a_budget_is_taken_and_given_back() -> None:
+    """What is taken is missing, and comes back whole."""
+    budget = Budget(3 * 4096 + 300)
+    assert [budget.take(100) for _ in range(4)] == [True, True, True, False]
+    budget.give_back(100)
+    assert not budget.take(101)
+    assert budget.take(100)
+    assert not budget.take(0)
+
+
+def test_guesses_are_answered_up_to_a_number_a_minute() -> None:
+    """Then a caller is told for how long it is not answered; after a minute it is again."""
+    guesses = Guesses(3)
+    assert [guesses.count("10.0.0.1", 100.0) for _ in range(3)] == [0, 0, 0]
+    assert guesses.count("10.0.0.1", 110.0) == 50.0
+    assert guesses.count("10.0.0.2", 110.0) == 0
+    assert guesses.count("10.0.0.1", 160.0) == 0
+
+
+def test_an_ipv6_client_is_its_network() -> None:
+    """It commands 2**64 addresses, and counts as one; an odd address counts as itself."""
+    guesses = Guesses(1)
+    assert guesses.count("2001:db8::1", 0.0) == 0
+    assert guesses.count("2001:db8::ffff:1%eth0", 0.0) > 0
+    assert guesses.count("2001:db8:0:1::1", 0.0) == 0
+    assert guesses.count("", 0.0) == 0
+
+
+def test_the_memory_of_guesses_is_bounded() -> None:
+    """The address seen least recently is forgotten first."""
+    guesses = Guesses(1)
+    for number in range(10_000):
+        guesses.count(f"10.{number >> 8}.{number & 255}.1", 0.0)
+    assert guesses.count("10.0.0.1", 0.0) > 0
+    guesses.count("192.0.2.1", 0.0)
+    assert guesses.count("10.0.1.1", 0.0) == 0
+    assert len(guesses._seen) == 10_000
