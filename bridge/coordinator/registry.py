@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from pydantic import ValidationError
 
 from bridge.coordinator.errors import Rejected
-from bridge.coordinator.intake import input_of
 from bridge.coordinator.ledger import Ledger
+from bridge.coordinator.looking import look_back
 from bridge.coordinator.outbox import Outbox
-from bridge.coordinator.store import events, waits
+from bridge.coordinator.store import waits
 from bridge.coordinator.store.engine import Database
 from bridge.core.api import RegisterRequest, longest_timeout, unsupported
 from bridge.core.consumer import Address, AddressError, Consumer
@@ -183,24 +183,6 @@ class Registry:
 
     def _callback_url(self, wait: Wait) -> str:
         return f"{self._terms.public_url}/cb/{self._keys.sign(wait.id, wait.expires_at)}"
-
-
-async def look_back(
-    db: Database, ledger: Ledger, outbox: Outbox, wait: Wait, expected: Sequence[Expectation], *, since: datetime
-) -> Wait:
-    """Apply to *wait*, which is committed, the kept events received from *since* on; return it as it is then.
-
-    The transaction begins after that commit: an event that is recorded meanwhile sees the wait itself.
-    """
-    if not any(one.early for one in expected):
-        return wait
-    async with db.write() as tx:
-        found = await events.early_for(tx, expected, since=since)
-        applied = await ledger.apply_in(tx, [(wait.id, input_of(event)) for event in found])
-        verdicts = {event.id: [one.verdict] for event, one in zip(found, applied, strict=True) if one.verdict}
-        await events.raise_verdicts(tx, verdicts)
-    await outbox.follow_up(applied, {event.id: event for event in found})
-    return (applied[-1].wait or wait) if applied else wait
 
 
 def required_keys(kind: type[Source[Any]], event_type: str | None) -> frozenset[str]:

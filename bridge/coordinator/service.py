@@ -107,7 +107,9 @@ class Coordinator:
             db, self.ledger, self.outbox, clock=self._clock, dedupe_for=dedupe_for, note_age=self.figures.note_consumed
         )
         reports = Reports(self.ledger, self.outbox)
-        timers = Timers(db, self.dead, self.outbox, broker, clock=self._clock, retention_rules=config.retention)
+        timers = Timers(
+            db, self.ledger, self.dead, self.outbox, broker, clock=self._clock, retention_rules=config.retention
+        )
         up = db.ping
         return [
             BatchConsumer(broker, EVENTS, read=read_event, handle=intake.handle, is_store_up=up).run(),

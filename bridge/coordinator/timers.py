@@ -11,6 +11,8 @@ from datetime import timedelta
 import structlog
 
 from bridge.coordinator.dead import DeadLetters
+from bridge.coordinator.ledger import Ledger
+from bridge.coordinator.looking import look_back
 from bridge.coordinator.outbox import Outbox
 from bridge.coordinator.store import retention, waits
 from bridge.coordinator.store.engine import Database
@@ -45,6 +47,7 @@ class Timers:
     def __init__(
         self,
         db: Database,
+        ledger: Ledger,
         dead: DeadLetters,
         outbox: Outbox,
         broker: Broker,
@@ -53,6 +56,7 @@ class Timers:
         retention_rules: Retention,
     ) -> None:
         self._db = db
+        self._ledger = ledger
         self._dead = dead
         self._outbox = outbox
         self._broker = broker
@@ -78,9 +82,18 @@ class Timers:
 
     async def tick(self) -> None:
         """Do what is due now."""
+        await self.look_back()
         await self.expire()
         await self.resend()
         await self.give_up()
+
+    async def look_back(self) -> None:
+        """Make the look at earlier events for registrations that died before it."""
+        async with self._db.read() as tx:
+            left = await waits.not_looked_back(self._db, tx, created_before=self._clock.now() - RESEND_AFTER)
+        for wait, expected in left:
+            since = wait.created_at - self._rules.keep_early
+            await look_back(self._db, self._ledger, self._outbox, wait, expected, since=since)
 
     async def expire(self) -> None:
         """Publish `wait.expired` for waits whose time is over; the transition is made when it is consumed."""

@@ -2,19 +2,19 @@
 
 import asyncio
 import os
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from bridge.core.event import Outcome
 from bridge.core.topology import RESOLUTIONS
-from bridge.core.wait import Reason, State
+from bridge.core.wait import Reason, State, Wait
 from tests.support.line import Line, Place, Simulated, Telling
 
 EXAMPLES = os.environ.get("BRIDGE_TEST_EXAMPLES")
@@ -121,23 +121,24 @@ class LineMachine(RuleBasedStateMachine):
             return
         try:
             self.run(self.line.settle_down())
-            self.check(self.run(self.line.read_waits()))
+            check(self.line, self.run(self.line.read_waits()))
         finally:
             self.run(self.line.close())
             self.runner.close()
 
-    def check(self, found: Any) -> None:
-        """Each wait that is stored was answered once, with what it decided; a repeated one at most once, and then it says so."""
-        for wait_id, wait in found.items():
-            place = self.line.registered[wait_id]
-            effects = self.line.platform.spots[place.name].effects
-            told = f"{wait_id} {place} {wait.state} {wait.reason} {effects}"
-            if wait.state is State.UNDELIVERABLE and place.repeats:
-                assert wait.reason is Reason.DOUBTFUL, told
-                assert len(effects) <= 1, told
-                continue
-            assert wait.state is State.RESOLVED, told
-            assert effects == [(wait_id, wait.outcome)], told
+
+def check(line: Line, found: Mapping[str, Wait]) -> None:
+    """Each wait that is stored was answered once, with what it decided; a repeated one at most once, and then it says so."""
+    for wait_id, wait in found.items():
+        place = line.registered[wait_id]
+        effects = line.platform.spots[place.name].effects
+        told = f"{wait_id} {place} {wait.state} {wait.reason} {effects}"
+        if wait.state is State.UNDELIVERABLE and place.repeats:
+            assert wait.reason is Reason.DOUBTFUL, told
+            assert len(effects) <= 1, told
+            continue
+        assert wait.state is State.RESOLVED, told
+        assert effects == [(wait_id, wait.outcome)], told
 
 
 @pytest.fixture
@@ -150,9 +151,10 @@ def run_machine() -> Any:
             deadline=None,
             derandomize=EXAMPLES is None,
             suppress_health_check=list(HealthCheck),
+            phases=[Phase.explicit, Phase.generate] if EXAMPLES is None else list(Phase),
             print_blob=True,
         )
-        run_state_machine_as_test(machine, settings=chosen)  # type: ignore[no-untyped-call]
+        run_state_machine_as_test(machine, settings=chosen)
 
     return run
 
@@ -161,4 +163,4 @@ def run_machine() -> Any:
 def test_no_order_resumes_twice_or_forgets_on_sqlite(run_machine: Any, tmp_path: Path, kind: type[Simulated]) -> None:
     """Two coordinators on one SQLite file, with a platform that tells and one that does not."""
     numbers: Iterator[int] = iter(range(1_000_000))
-    run_machine(lambda: f"sqlite:///{tmp_path}/{next(numbers)}.db", kind, 150)
+    run_machine(lambda: f"sqlite:///{tmp_path}/{next(numbers)}.db", kind, 60)

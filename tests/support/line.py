@@ -5,7 +5,7 @@ a process would lose: everything but the database, the queues, and the platform.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bridge.coordinator.dead import DeadLetters
 from bridge.coordinator.intake import Intake
 from bridge.coordinator.ledger import Ledger
+from bridge.coordinator.looking import look_back
 from bridge.coordinator.outbox import Outbox
-from bridge.coordinator.registry import look_back
 from bridge.coordinator.reports import Reports
 from bridge.coordinator.store import views, waits
 from bridge.coordinator.store.engine import Database
@@ -46,22 +46,24 @@ class Died(BaseException):
 
 
 class Crashes:
-    """Counts the places passed; at the chosen one the process dies."""
+    """Counts the places passed; at the planned ones the process dies."""
 
     def __init__(self) -> None:
-        self._left: int | None = None
+        self.passed = 0
+        self._plan: frozenset[int] = frozenset()
 
     def after(self, places: int | None) -> None:
         """Die at the place number *places* from now (0: the next); None: live."""
-        self._left = places
+        self.plan(() if places is None else (places,))
+
+    def plan(self, places: Sequence[int]) -> None:
+        """Die at each of *places*, numbered from now on."""
+        self._plan = frozenset(self.passed + place for place in places)
 
     def place(self) -> None:
-        if self._left is None:
-            return
-        if self._left == 0:
-            self._left = None
+        self.passed += 1
+        if self.passed - 1 in self._plan:
             raise Died
-        self._left -= 1
 
 
 class Turned:
@@ -287,12 +289,8 @@ class Line:
 
     @asynccontextmanager
     async def _surviving(self) -> AsyncIterator[None]:
-        try:
+        with suppress(Died):
             yield
-        except Died:
-            pass
-        finally:
-            self.crashes.after(None)
 
     async def consume_events(self, count: int, *, which: int = 0) -> None:
         db, ledger, outbox = self._parts(which)
@@ -318,15 +316,13 @@ class Line:
                 left.pop(0)
         except Died:
             self.queues.returned(queue, left)
-        finally:
-            self.crashes.after(None)
 
     async def tick(self, *, which: int = 0) -> None:
         db, ledger, outbox = self._parts(which)
         dead = DeadLetters(db, ledger, outbox, self.queues, clock=self.clock)  # type: ignore[arg-type] # as above
         day = timedelta(days=1)
         kept = Retention(keep=30 * day, keep_early=day, max_early=1000)
-        timers = Timers(db, dead, outbox, self.queues, clock=self.clock, retention_rules=kept)  # type: ignore[arg-type] # as above
+        timers = Timers(db, ledger, dead, outbox, self.queues, clock=self.clock, retention_rules=kept)  # type: ignore[arg-type] # as above
         async with self._surviving():
             await timers.tick()
 
@@ -337,8 +333,6 @@ class Line:
                 await self._attempt(copy)
             except Died:
                 self.queues.returned(RESOLUTIONS, [copy])
-            finally:
-                self.crashes.after(None)
 
     async def _attempt(self, copy: Copy) -> None:
         resolution = read_resolution(copy.body)
@@ -390,11 +384,12 @@ class Line:
 
     async def settle_down(self) -> None:
         """Let everything come to rest without another death: places are reached, deadlines pass, queues run empty."""
+        self.crashes.after(None)
         self.platform.loses_answers = 0
         for place in self.registered.values():
             self.platform.reach(place.name)
-        for _ in range(40):
-            self.clock.turn(timedelta(minutes=1))
+        for turn in (6, 6, 6, TIMEOUT.total_seconds(), 6, 31, 6, 6):
+            self.clock.turn(timedelta(seconds=turn))
             await self.tick()
             while self.queues.held[EVENTS]:
                 await self.consume_events(50)

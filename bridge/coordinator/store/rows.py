@@ -66,7 +66,9 @@ def changing_columns(wait: Wait) -> dict[str, Any]:
     }
 
 
-def all_columns(wait: Wait, *, idempotency_key: str | None, request_hash: str | None) -> dict[str, Any]:
+def all_columns(
+    wait: Wait, *, needs_look: bool, idempotency_key: str | None, request_hash: str | None
+) -> dict[str, Any]:
     """Return the whole row of a new wait."""
     return {
         "id": wait.id,
@@ -80,6 +82,7 @@ def all_columns(wait: Wait, *, idempotency_key: str | None, request_hash: str | 
         "labels": dict(wait.labels),
         "created_at": wait.created_at,
         "expires_at": wait.expires_at,
+        "needs_look": needs_look,
         "claimed_at": None,
         **changing_columns(wait),
     }

@@ -71,6 +71,9 @@ waits = sa.Table(
     sa.Column("deliver_until", Instant),
     sa.Column("sent_at", Instant),
     sa.Column("attempted", sa.Integer, nullable=False),
+    sa.Column(
+        "needs_look", sa.Boolean, nullable=False, comment="the look at events before its registration is not made yet"
+    ),
     sa.Column("claimed_at", Instant, comment="when a coordinator last took the row for its expiry or for (re)sending"),
 )
 # Conditions with literals: a partial index serves only a query that repeats its condition, not one with a parameter.
@@ -88,6 +91,12 @@ def _partial(name: str, *columns: sa.Column[Any], where: sa.TextClause, unique: 
 _partial("uq_waits_address", waits.c.target, waits.c.canonical, unique=True, where=HOLDS_ADDRESS)
 _partial("uq_waits_idempotency", waits.c.client, waits.c.idempotency_key, unique=True, where=_HAS_KEY)
 _partial("ix_waits_expiry", waits.c.expires_at, where=IS_OPEN)
+sa.Index(
+    "ix_waits_needs_look",
+    waits.c.created_at,
+    sqlite_where=sa.text("needs_look = 1"),  # as SQLAlchemy writes a boolean column on each of them
+    postgresql_where=sa.text("needs_look"),
+)
 _partial("ix_waits_delivery", waits.c.deliver_until, where=IS_RESOLVING)
 _partial("ix_waits_unsent", waits.c.claimed_at, where=IS_UNSENT)
 sa.Index("ix_waits_created", waits.c.created_at, waits.c.id)
@@ -136,7 +145,7 @@ sa.Index(
     "ix_events_kept",
     events.c.source,
     events.c.received_at,
-    sqlite_where=sa.text("is_kept = 1"),  # as SQLAlchemy writes a boolean column on each of them
+    sqlite_where=sa.text("is_kept = 1"),
     postgresql_where=sa.text("is_kept"),
 )
 

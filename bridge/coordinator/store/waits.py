@@ -106,9 +106,9 @@ async def insert(
     Raises:
         sqlalchemy.exc.IntegrityError: its address or its idempotency key is taken.
     """
-    await tx.execute(
-        sa.insert(waits), rows.all_columns(wait, idempotency_key=idempotency_key, request_hash=request_hash)
-    )
+    needs_look = any(one.early for one in expected)
+    row = rows.all_columns(wait, needs_look=needs_look, idempotency_key=idempotency_key, request_hash=request_hash)
+    await tx.execute(sa.insert(waits), row)
     if expected:
         await tx.execute(
             sa.insert(expectations), [rows.expectation_row(wait.id, n, one) for n, one in enumerate(expected)]
@@ -150,6 +150,26 @@ async def add_verdicts(tx: AsyncConnection, given: Sequence[tuple[str, str, Verd
     if given:
         named = [{"wait_id": wait, "event_id": event, "verdict": verdict.value} for wait, event, verdict in given]
         await tx.execute(sa.insert(verdicts), named)
+
+
+async def looked_back(tx: AsyncConnection, wait_id: str) -> None:
+    """Note that the look at earlier events was made, in the transaction that made it."""
+    await tx.execute(sa.update(waits).where(waits.c.id == wait_id).values(needs_look=sa.false()))
+
+
+async def not_looked_back(
+    db: Database, tx: AsyncConnection, *, created_before: datetime
+) -> list[tuple[Wait, list[Expectation]]]:
+    """Return open waits whose registration died before its look at earlier events, with what they expect."""
+    chosen = sa.select(waits).where(waits.c.needs_look, waits.c.created_at < created_before).limit(_CLAIM_LIMIT)
+    found = [rows.wait_from_row(dict(row)) for row in (await tx.execute(chosen)).mappings()]
+    if not found:
+        return []
+    of = sa.select(expectations).where(db.among(expectations.c.wait_id, [wait.id for wait in found]))
+    expected: dict[str, list[Expectation]] = {}
+    for row in await tx.execute(of.order_by(expectations.c.position)):
+        expected.setdefault(row.wait_id, []).append(Expectation(row.source, row.keys, row.type, row.early))
+    return [(wait, expected.get(wait.id, [])) for wait in found]
 
 
 async def claim_expired(tx: AsyncConnection, *, now: datetime, claimed_before: datetime) -> list[str]:

@@ -140,6 +140,12 @@ def upgrade() -> None:
         sa.Column("sent_at", sa.BigInteger(), nullable=True),
         sa.Column("attempted", sa.Integer(), nullable=False),
         sa.Column(
+            "needs_look",
+            sa.Boolean(),
+            nullable=False,
+            comment="the look at events before its registration is not made yet",
+        ),
+        sa.Column(
             "claimed_at",
             sa.BigInteger(),
             nullable=True,
@@ -164,6 +170,14 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("state = 'open'"),
         postgresql_where=sa.text("state = 'open'"),
+    )
+    op.create_index(
+        "ix_waits_needs_look",
+        "waits",
+        ["created_at"],
+        unique=False,
+        sqlite_where=sa.text("needs_look = 1"),
+        postgresql_where=sa.text("needs_look"),
     )
     op.create_index(
         "ix_waits_unsent",
