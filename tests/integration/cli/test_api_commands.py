@@ -1,6 +1,7 @@
 """The commands that talk to the API, against a fake of it: what is sent, what is shown, and how each ends."""
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -240,9 +241,9 @@ def test_another_server_is_told(api: FakeApi, path: str, word: str) -> None:
 
 def test_no_server_is_told() -> None:
     """Exit 1 with the address, no traceback."""
-    with running(FakeApi()) as fake:
-        pass
-    result = bridge(fake, "queue", "list")
+    with socket.socket() as held:  # bound and not listening: the port is nobody else's, and refuses
+        held.bind(("127.0.0.1", 0))
+        result = bridge(FakeApi(url=f"http://127.0.0.1:{held.getsockname()[1]}"), "queue", "list")
     assert result.exit_code == 1
     assert "did not answer" in result.stderr
 
