@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,22 +10,28 @@ import structlog
 from aiohttp import web
 
 from bridge.config import Config, Role
+from bridge.config.check import ProbeResult
 from bridge.config.kinds import source_kind
 from bridge.core.consumer import Consumer, UtcClock
 from bridge.core.errors import BrokerUnavailable, ConfigError, StoreUnavailable
+from bridge.core.outcome import Health
 from bridge.core.pause import read_pause
 from bridge.core.ports import Broker, Clock
 from bridge.ops import logs, metrics
 from bridge.ops.health import HealthCalls
+from bridge.ops.server import make_runner
 
 if TYPE_CHECKING:  # a role that does not need a part does not import it
     from bridge.coordinator.service import Coordinator
+    from bridge.ingress import Ingress
     from bridge.worker.worker import Worker
 
 _log = structlog.get_logger(__name__)
 
 DRAIN_S = 10.0
 _RESTART_S = 1.0
+_PROBE_S = 5.0
+_PROBE_PAUSE_S = 0.2
 
 
 def run(config: Config) -> int:
@@ -104,14 +110,13 @@ class Process:
     async def _listen(self) -> str:
         http = self._config.http
         routes = HealthCalls(self._checks, self._refresh).routes()
-        if self._config.runs(Role.INGRESS):
-            routes += _ingress_routes(self._config, self._broker, self._clock)
+        door = _ingress(self._config, self._broker, self._clock) if self._config.runs(Role.INGRESS) else None
         if self._coordinator is not None:
             routes += self._coordinator.api().routes()
-        runner = make_runner(routes, max_body_bytes=http.max_body_bytes)
+        runner = make_runner(routes, max_body_bytes=http.max_body_bytes, door=door)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, http.host, http.port, backlog=1024, reuse_port=None).start()
+        await web.TCPSite(runner, http.host, http.port, backlog=1024).start()
         host, port = runner.addresses[0][:2]
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -169,27 +174,17 @@ def make_broker(config: Config) -> Broker:
             return RabbitmqBroker(settings.url.get_secret_value(), metrics_url=settings.metrics_url)
 
 
-def make_runner(routes: Sequence[web.AbstractRouteDef], *, max_body_bytes: int) -> web.AppRunner:
-    """Return the server of one process: bodies as they were sent, no access log, our own error pages."""
-    from bridge.ingress.server import middlewares, server_options  # noqa: PLC0415 - its options hold for every role
-
-    app = web.Application(middlewares=middlewares(), client_max_size=max_body_bytes)
-    app.add_routes(routes)
-    return web.AppRunner(app, **server_options())
-
-
-def _ingress_routes(config: Config, broker: Broker, clock: Clock) -> list[web.RouteDef]:
+def _ingress(config: Config, broker: Broker, clock: Clock) -> "Ingress":
     from bridge.ingress import Ingress  # noqa: PLC0415 - a worker needs no source
 
-    sources = {name: source_kind(settings.kind)(name, settings) for name, settings in config.sources.items()}
-    ingress = Ingress(
+    return Ingress(
         broker=broker,
         keys=config.callback_keys,
-        sources=sources,
+        sources={name: source_kind(settings.kind)(name, settings) for name, settings in config.sources.items()},
         clock=clock,
         max_body_bytes=config.http.max_body_bytes,
+        observe=metrics.observe_request,
     )
-    return ingress.routes()
 
 
 def _coordinator(config: Config, broker: Broker, clock: Clock) -> "Coordinator":
@@ -221,3 +216,50 @@ class _WorkerPart:
         from bridge.outbound import close_target  # noqa: PLC0415
 
         await close_target(self.consumer)
+
+
+async def probe(config: Config) -> list[ProbeResult]:
+    """Try broker, store and each target once, for `bridge config check --connect`; nothing is changed anywhere but migrated."""
+    results = [await _probe_broker(config)]
+    if config.runs(Role.COORDINATOR):
+        results.append(await _probe_store(config))
+    clock = UtcClock()
+    return results + [await _probe_target(target, config, clock) for target in config.worker_targets]
+
+
+async def _probe_broker(config: Config) -> ProbeResult:
+    broker = make_broker(config)
+    try:
+        await broker.start()
+        async with asyncio.timeout(_PROBE_S):
+            while not broker.is_connected:  # noqa: ASYNC110 - the port tells no event of a connection
+                await asyncio.sleep(_PROBE_PAUSE_S)
+    except (BrokerUnavailable, TimeoutError, ConfigError) as exc:
+        return ProbeResult("broker", is_ok=False, detail=str(exc) or "no connection within 5 s")
+    finally:
+        await broker.close()
+    return ProbeResult("broker", is_ok=True)
+
+
+async def _probe_store(config: Config) -> ProbeResult:
+    from bridge.coordinator.store.engine import Database  # noqa: PLC0415 - a worker has no database
+
+    database = Database(config.store.url.get_secret_value())
+    try:
+        is_ok = await database.ping()
+    finally:
+        await database.close()
+    return ProbeResult("store", is_ok=is_ok, detail="" if is_ok else "no connection")
+
+
+async def _probe_target(target: str, config: Config, clock: Clock) -> ProbeResult:
+    from bridge.worker.breaker import probe as probe_health  # noqa: PLC0415 - ingress calls nobody
+
+    name = f"targets.{target}"
+    part = await _WorkerPart.make(target, config, make_broker(config), clock)
+    try:
+        health = await probe_health(part.consumer)
+    finally:
+        await part.close()
+    details = {Health.CREDENTIAL: "is up and refuses our credential", Health.DOWN: "does not answer its health call"}
+    return ProbeResult(name, is_ok=health is Health.UP, detail=details.get(health, ""))

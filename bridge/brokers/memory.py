@@ -33,6 +33,10 @@ class MemoryBroker:
         self._followers: set[asyncio.Queue[tuple[str, bytes] | None]] = set()
 
     @property
+    def is_connected(self) -> bool:
+        return self._is_open
+
+    @property
     def is_ready(self) -> bool:
         queues = (subscription.queue for subscription in self._subscriptions)
         return self._is_open and self._routes.is_declared and all(queue in self._routes for queue in queues)

@@ -119,6 +119,11 @@ class Broker(Protocol):
     """Where messages wait. One per process; the same promises over memory, SQLite and RabbitMQ (tests/contract)."""
 
     @property
+    def is_connected(self) -> bool:
+        """It can be spoken to; says nothing of queues and consumers."""
+        ...
+
+    @property
     def is_ready(self) -> bool:
         """Connected, every subscription consuming, every declared queue there, no alarm."""
         ...

@@ -50,6 +50,19 @@ _queue_age = Gauge(
 )
 _queue_consumers = Gauge("bridge_queue_consumers", "Consumers of a queue.", ["queue"], registry=REGISTRY)
 
+_requests = Histogram(
+    "bridge_request_seconds",
+    "Webhooks and callbacks, from their head to their answer.",
+    ["source", "status"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 3, 10),
+    registry=REGISTRY,
+)
+
+
+def observe_request(source: str, status: int, seconds: float) -> None:
+    """Count one answer of ingress; *source*: a configured name, `callback` or `unknown`."""
+    _requests.labels(source, str(status)).observe(seconds)
+
 
 def show_queue(queue: QueueView) -> None:
     """Show one queue's figures; what the broker does not tell is left out."""

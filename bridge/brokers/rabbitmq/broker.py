@@ -40,6 +40,10 @@ class RabbitmqBroker:
         self._is_open = False
 
     @property
+    def is_connected(self) -> bool:
+        return self._is_open and self._consuming.is_open
+
+    @property
     def is_ready(self) -> bool:
         return (
             self._is_open

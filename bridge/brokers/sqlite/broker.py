@@ -48,6 +48,10 @@ class SqliteBroker:
         self._followers: set[asyncio.Queue[tuple[str, bytes] | None]] = set()
 
     @property
+    def is_connected(self) -> bool:
+        return self._writer.is_healthy
+
+    @property
     def is_ready(self) -> bool:
         queues = (subscription.queue for subscription in self._subscriptions)
         return self._writer.is_healthy and self._routes.is_declared and all(queue in self._routes for queue in queues)
