@@ -2,7 +2,11 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from http import HTTPStatus
 from ipaddress import IPv6Address, ip_address
+from typing import Self
+
+from bridge.core.errors import IntakeError
 
 _OVERHEAD_BYTES = 4096
 """What a request costs beside its body, roughly: headers, task, buffers."""
@@ -14,28 +18,59 @@ class Limits:
 
     body_timeout_s: float = 20.0
     """From the head of a request to the end of its body."""
-    max_bytes_under_way: int = 32 * 1_048_576
+    max_bytes_under_way: int = 64 * 1_048_576
     """Bodies read and not answered yet; parsed they take several times this."""
     guesses_per_minute: int = 60
     """Wrong callback tokens, sources or path secrets from one address that are answered 404; those beyond it 429."""
 
 
+class Busy(IntakeError):
+    """No room for another body, or too many guesses."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+    def __init__(self, text: str, *, retry_after_s: float) -> None:
+        super().__init__(text)
+        self.retry_after_s = retry_after_s
+
+
 class Budget:
-    """Bytes that may be under way at once."""
+    """Bytes that may be under way at once. What counts is what has come, not what was announced: a claim costs nothing."""
 
     def __init__(self, total_bytes: int) -> None:
-        self._free = total_bytes
+        self.free = total_bytes
 
-    def take(self, body_bytes: int) -> bool:
-        """Take room for a body; False: there is none, nothing was taken."""
-        cost = body_bytes + _OVERHEAD_BYTES
-        if cost > self._free:
-            return False
-        self._free -= cost
-        return True
+    def room(self) -> "Room":
+        """Return the room of one request, given back when its block ends."""
+        return Room(self)
 
-    def give_back(self, body_bytes: int) -> None:
-        self._free += body_bytes + _OVERHEAD_BYTES
+
+class Room:
+    """What one request holds of a budget."""
+
+    __slots__ = ("_budget", "_held")
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._held = 0
+
+    def take(self, number: int) -> None:
+        """Hold *number* more bytes.
+
+        Raises:
+            Busy: there are not as many free.
+        """
+        if number > self._budget.free:
+            raise Busy("no room for another body", retry_after_s=1)
+        self._budget.free -= number
+        self._held += number
+
+    def __enter__(self) -> Self:
+        self.take(_OVERHEAD_BYTES)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._budget.free += self._held
 
 
 class Guesses:

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 import structlog
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11, StreamReader, web
 from aiohttp.web_protocol import RequestPayloadError
 
 from bridge.core.errors import (
@@ -27,7 +27,7 @@ from bridge.core.ports import Broker, Clock
 from bridge.core.signing import CallbackKeys
 from bridge.core.source import Answer, Source
 from bridge.ingress.intake import Intake
-from bridge.ingress.limits import Budget, Guesses, Limits
+from bridge.ingress.limits import Budget, Busy, Guesses, Limits, Room
 from bridge.ops.problems import problem
 from bridge.ops.server import closing
 from bridge.sources.callback import Callback
@@ -47,16 +47,6 @@ class BodyTimeout(IntakeError):
     """The body did not arrive in time."""
 
     status = HTTPStatus.REQUEST_TIMEOUT
-
-
-class Busy(IntakeError):
-    """No room for another body, or too many guesses."""
-
-    status = HTTPStatus.TOO_MANY_REQUESTS
-
-    def __init__(self, text: str, *, retry_after_s: float) -> None:
-        super().__init__(text)
-        self.retry_after_s = retry_after_s
 
 
 class Ingress:
@@ -108,30 +98,26 @@ class Ingress:
 
     async def _take(self, request: web.BaseRequest, source: Source[Any], path: str, query: str) -> web.Response:
         """Read the body within its bounds and have it accepted; its room is taken until the answer is known."""
-        announced = _announced(request, self._max_body_bytes)
-        room = self._max_body_bytes if announced is None else announced
-        if not self._budget.take(room):
-            raise Busy("no room for another body", retry_after_s=1)
-        try:
-            body = await self._read(request)
+        _check_head(request, self._max_body_bytes)
+        with self._budget.room() as room:
+            body = await self._read(request, room)
             raw = self._intake.received(request.method, path, query, _headers(request), body)
             answer = await self._intake.accept(source, raw)
-        finally:
-            self._budget.give_back(room)
         log.info("webhook_accepted", source=source.name, status=int(answer.status), body_bytes=len(body))
         return _respond(answer)
 
-    async def _read(self, request: web.BaseRequest) -> bytes:
+    async def _read(self, request: web.BaseRequest, room: Room) -> bytes:
         content = request.content
         if content.is_eof():  # the usual case: it came with the head
             body = content.read_nowait()
             if len(body) > self._max_body_bytes:
                 raise TooLarge("the body is longer than allowed")
+            room.take(len(body))
             return body
         try:
             async with asyncio.timeout(self._limits.body_timeout_s):
                 await _continue(request)
-                return await _collect(content, self._max_body_bytes)
+                return await _collect(content, self._max_body_bytes, room)
         except TimeoutError:
             raise BodyTimeout("the body did not arrive in time") from None
         except RequestPayloadError:
@@ -164,23 +150,19 @@ def _headers(request: web.BaseRequest) -> list[tuple[str, str]]:
     return [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.raw_headers]
 
 
-def _announced(request: web.BaseRequest, limit: int) -> int | None:
-    """Return the announced length of the body, None for a chunked one.
+def _check_head(request: web.BaseRequest, limit: int) -> None:
+    """Check what the head says of the body, before a byte of it is asked for.
 
     Raises:
-        TooLarge, UnsupportedEncoding, Malformed: refused by the head alone, before a byte is asked for.
+        TooLarge, UnsupportedEncoding, Malformed: it is refused.
     """
     headers = request.headers
     if headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedEncoding("a Content-Encoding")
     if headers.get("Expect", "100-continue").lower() != "100-continue":
         raise Malformed("only 100-continue can be expected")
-    length = headers.get("Content-Length")
-    if length is None:
-        return None if "Transfer-Encoding" in headers else 0
-    if int(length) > limit:
+    if int(headers.get("Content-Length", "0")) > limit:
         raise TooLarge("the announced body is longer than allowed")
-    return int(length)
 
 
 async def _continue(request: web.BaseRequest) -> None:
@@ -190,9 +172,10 @@ async def _continue(request: web.BaseRequest) -> None:
         request.writer.output_size = 0  # the answer itself has not begun
 
 
-async def _collect(content: Any, limit: int) -> bytes:
+async def _collect(content: StreamReader, limit: int, room: Room) -> bytes:
     chunks = bytearray()
     while chunk := await content.readany():
+        room.take(len(chunk))
         chunks += chunk
         if len(chunks) > limit:
             raise TooLarge("the body is longer than allowed")

@@ -87,7 +87,8 @@ def test_a_link_is_short_http_and_without_credentials() -> None:
 def test_percent_is_cut_to_a_whole_number() -> None:
     """0 to 100, as number or text."""
     assert [percent_of(value) for value in (None, 0, 100, 99.9, "7", "7.25")] == [None, 0, 100, 99, 7, 7]
-    for value in (-1, 100.5, "100.5", True, [], "7 ", "\u0667"):
+    odd: list[Any] = [-1, 100.5, "100.5", True, [], "7 ", "\u0667"]
+    for value in odd:
         with pytest.raises(Malformed):
             percent_of(value)
 

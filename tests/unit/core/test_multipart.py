@@ -73,6 +73,7 @@ BROKEN = {
     "name twice": part('form-data; name="a"; name="b"', b"") + b"--X--",
     "open quote": part('form-data; name="f"; filename="a', b"") + b"--X--",
     "delimiter with a tail": part('form-data; name="a"', b"1") + b"--XY\r\n\r\n--X--",
+    "delimiter with words": b'--X words\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--X--',
     "header of 64 KiB": part(f'form-data; name="a"; filename="{"x" * 65536}"', b"") + b"--X--",
     "10,000 parts": part('form-data; name="a"', b"") * 10_000 + b"--X--",
     "nested": part('form-data; name="a"', b"", "Content-Type: multipart/mixed; boundary=Y") + b"--X--",

@@ -1,16 +1,37 @@
 """Bounds: bytes under way, and guesses."""
 
-from bridge.ingress.limits import Budget, Guesses
+from contextlib import suppress
+
+import pytest
+
+from bridge.ingress.limits import Budget, Busy, Guesses
 
 
 def test_a_budget_is_taken_and_given_back() -> None:
     """What is taken is missing, and comes back whole."""
-    budget = Budget(3 * 4096 + 300)
-    assert [budget.take(100) for _ in range(4)] == [True, True, True, False]
-    budget.give_back(100)
-    assert not budget.take(101)
-    assert budget.take(100)
-    assert not budget.take(0)
+    budget = Budget(2 * 4096 + 300)
+    with budget.room() as first:
+        first.take(100)
+        with budget.room() as second:
+            second.take(200)
+            with pytest.raises(Busy):
+                first.take(1)
+            with pytest.raises(Busy), budget.room():
+                pytest.fail("there is no room for a third")
+        first.take(200)
+        assert budget.free == 4096
+    assert budget.free == 2 * 4096 + 300
+
+
+def test_a_claim_takes_no_room() -> None:
+    """Only what has come is held, and it comes back also when its request fails."""
+    budget = Budget(10_000)
+    with suppress(Busy), budget.room() as room:
+        room.take(5000)
+        assert budget.free == 10_000 - 4096 - 5000
+        room.take(5000)
+        pytest.fail("there is no room for that")
+    assert budget.free == 10_000
 
 
 def test_guesses_are_answered_up_to_a_number_a_minute() -> None:
