@@ -16,6 +16,7 @@ from tests.support.jenkins_client import RawClient, raw_client
 
 jenkins = fixtures.jenkins
 
+SECRET = "t"  # noqa: S105 - of an emulator
 GO = "/job/app/1/input/Go"
 
 
@@ -382,6 +383,8 @@ async def test_stop_and_a_newer_build_take_the_input_away(jenkins: JenkinsEmulat
     """Stop is 302 and ABORTED, a newer build's abort is NOT_BUILT; neither asks for the submitter."""
     stopped = jenkins.start_build("job/app", inputs=[Input(id="Go", submitter="alice")])
     assert (await client.get("/job/app/1/stop")).status == 405
+    jenkins.add_user("builder", token=SECRET, permissions={"Overall/Read", "Job/Read", "Job/Build"})
+    assert (await client.post("/job/app/1/stop", auth=("builder", SECRET))).status == 403
     assert (await client.post("/job/app/1/stop")).status == 302
     replaced = jenkins.start_build("job/app", inputs=[Input(id="Go", submitter="alice")])
     jenkins.stop(replaced, "NOT_BUILT")
@@ -472,9 +475,15 @@ async def test_input_submit_answers_null_and_refuses_with_500(jenkins: JenkinsEm
     parameters = (Parameter(name="P", type="choice", choices=("a",)),)
     build = jenkins.start_build("job/app", inputs=[Input(id="Go", parameters=parameters)])
     path = "/job/app/1/wfapi/inputSubmit?inputId=Go"
-    assert (await client.answer(path.replace("Go", "Other"), [])).status == 500
-    assert (await client.answer(path, {"name": "P", "value": "x"})).status == 500
-    assert (await client.get(path)).status == 500
+    jenkins.add_user("reader", token=SECRET, permissions={"Overall/Read", "Job/Read"})
+    for refused in (
+        await client.answer(path.replace("Go", "Other"), []),
+        await client.answer(path, {"name": "P", "value": "x"}),
+        await client.answer(path, {"name": "P", "value": "a"}, auth=("reader", SECRET)),
+        await client.get(path),
+    ):
+        assert refused.status == 500
+        assert "Logging ID=" in refused.text
     assert (await client.post(path)).status == 400
     jenkins.set_switches({"wfapi_missing_json_status": 500, "wfapi_get_status": 405})
     assert (await client.post(path)).status == 500
@@ -551,7 +560,8 @@ async def test_loading_executions_block_then_answer_or_fail(jenkins: JenkinsEmul
     jenkins.switches.loading_block_s = 60
     asked = len(jenkins.log)
     call = asyncio.create_task(client.post(f"{GO}/proceedEmpty"))
-    await jenkins.until(lambda: len(jenkins.log) > asked)
+    async with asyncio.timeout(5):
+        await jenkins.until(lambda: len(jenkins.log) > asked)
     assert build.pending
     jenkins.set_executions(build, "loaded")
     assert (await call).status == 200

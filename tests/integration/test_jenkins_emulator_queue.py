@@ -102,6 +102,10 @@ async def test_parameters_take_defaults_and_undeclared_ones_are_ignored(
     build = jenkins.find_build("job/app/1")
     assert build is not None
     assert build.parameters == {"A": "a&ä", "B": False, "C": "x"}
+    assert (await client.post("/job/app/buildWithParameters")).status == 201
+    defaults = jenkins.find_build("job/app/2")
+    assert defaults is not None
+    assert defaults.parameters == {"A": "da", "B": True, "C": "x"}
     item = (await client.get(place(jenkins, answer.headers["Location"]) + "api/json")).json
     assert item["params"] == "\nA=a&ä\nB=False\nC=x"
 

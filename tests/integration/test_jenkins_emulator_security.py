@@ -179,6 +179,7 @@ async def test_who_am_i_names_the_user(jenkins: JenkinsEmulator, client: RawClie
     [
         ("alice, bob", "alice", None, None),
         ("alice,BOB", "bob", None, None),
+        (" alice , bob ", "bob", None, None),
         ("ops", "carol", None, None),
         ("alice", "carol", "You need to be alice to submit this.",
          "You need to be 'alice' (or have Job/Cancel permissions) to cancel this."),
@@ -278,6 +279,9 @@ async def test_a_crumb_is_stale_after_restart_expiry_and_for_others(
     path = f"{GO}/proceedEmpty"
     headers = await crumb_and_cookie(client)
     assert is_crumb_refusal(await client.post(path, auth=("alice", SECRET), headers=headers))
+    other = await crumb_and_cookie(client)
+    mixed = {**headers, "Cookie": other["Cookie"]}
+    assert is_crumb_refusal(await client.post(path, auth=PASSWORD, headers=mixed))
     cookie_name = jenkins.world.security.cookie_name
     jenkins.restart()
     assert jenkins.world.security.cookie_name != cookie_name

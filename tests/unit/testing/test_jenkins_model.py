@@ -120,6 +120,26 @@ def test_a_timeout_throws_once_into_its_body(bench: Bench) -> None:
     assert bench.start({"step": "timeout", "seconds": 0, "body": []}).result == "SUCCESS"
 
 
+def test_a_caught_timeout_leaves_no_input_behind(bench: Bench) -> None:
+    """The input inside is removed at once, though the build goes on."""
+    inside = {"step": "timeout", "seconds": 5, "body": [{"step": "input", "id": "Go"}]}
+    build = bench.start({"step": "catch", "body": [inside]}, {"step": "input", "id": "Next"})
+    bench.at(1005)
+    assert [each.id for each in build.pending] == ["Next"]
+    assert ("input.removed", "job/app/1/input/Go") in bench.effects
+
+
+def test_a_start_forgets_sessions_and_salts_anew(bench: Bench) -> None:
+    """Neither an old session nor an old crumb is worth anything after a restart."""
+    security = bench.world.security
+    session = security.open_session(bench.now)
+    crumb = security.crumb("bridge", session)
+    assert security.crumb("bridge", session) == crumb
+    bench.world.restart()
+    assert security.session(session.id, bench.now, 1800) is None
+    assert security.crumb("bridge", session) != crumb
+
+
 def test_an_answer_at_the_deadline_wins(bench: Bench) -> None:
     """What was answered before the timeout is looked at goes on."""
     build = bench.start(

@@ -17,6 +17,7 @@ BEAN = Bean(
         "actions": [Bean("A", {"x": 1, "far": Bean(None, {"deep": 2}), "near": Bean(None, {"deep": 3})}, inline=frozenset({"near"}))],
         "job": lambda: Bean("Job", {"name": "app", "more": 1}, prominent=frozenset({"name"})),
         "nothing": None,
+        "list": [1, 2, 3, 4],
     },
 )  # fmt: skip
 
@@ -44,7 +45,7 @@ BEAN = Bean(
 def test_depth(depth: int, expected: dict[str, Any]) -> None:
     """Each step shows one level more; prominent and inline properties come a level earlier."""
     shown = export(BEAN, tree=None, depth=depth)
-    assert shown == {"_class": "Run", "number": 7, "nothing": None, **expected}
+    assert shown == {"_class": "Run", "number": 7, "nothing": None, "list": [1, 2, 3, 4], **expected}
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,8 @@ def test_depth(depth: int, expected: dict[str, Any]) -> None:
         ("job[name]", {"job": {"_class": "Job", "name": "app"}}),
         ("actions[far[deep],near]", {"actions": [{"_class": "A", "far": {"deep": 2}, "near": {}}]}),
         ("actions[*[deep]]", {"actions": [{"_class": "A", "x": 1, "far": {"deep": 2}, "near": {"deep": 3}}]}),
+        ("list{1}", {"list": [2]}),
+        ("list{1,3}", {"list": [2, 3]}),
         ("actions[x]{0}", {"actions": [{"_class": "A", "x": 1}]}),
         ("actions[x]{1,}", {"actions": []}),
         ("actions[x]{,0}", {"actions": []}),

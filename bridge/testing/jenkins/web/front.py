@@ -81,12 +81,12 @@ def _is_logged_in(session: Session | None, name: str) -> bool:
 
 
 def _basic(encoded: str) -> tuple[str, str]:
-    """Return name and secret; two empty strings, which nobody has, when it is malformed."""
+    """Return name and secret; what is malformed gives a name that nobody has, or an empty secret."""
     try:
-        name, colon, secret = b64decode(encoded.strip(), validate=True).decode().partition(":")
+        name, _, secret = b64decode(encoded.strip(), validate=True).decode().partition(":")
     except (BadBase64, UnicodeDecodeError):
         return "", ""
-    return (name, secret) if colon else ("", "")
+    return name, secret
 
 
 def _has_crumb(visit: Visit) -> bool:

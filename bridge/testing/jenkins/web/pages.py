@@ -40,9 +40,7 @@ def laid_out(
 
 def empty(status: int = 200) -> web.Response:
     """Return an answer without body and without content type."""
-    response = web.Response(status=status)
-    response.headers.popall("Content-Type", None)
-    return response
+    return web.Response(status=status)
 
 
 def redirect(visit: Visit, location: str, *, status: int = 302) -> web.Response:
