@@ -93,7 +93,7 @@ class JenkinsEmulator(Emulator):
 
     def delete_build(self, build: Build) -> None:
         """Delete it, as a rotation of builds does."""
-        self._do(lambda: self.world.job(build.path.rpartition("/")[0]).builds.pop(build.number, None))
+        self._do(lambda: self.world.delete(build))
 
     def reach(self, build: Build, name: str | None = None) -> None:
         """Let the next held input of this id, or hold of this name, go on; None: whichever comes first."""

@@ -184,6 +184,31 @@ def test_a_restart_stands_still_until_its_time(bench: Bench) -> None:
     assert (build.result, bench.world.phase) == ("SUCCESS", Phase.UP)
 
 
+def test_quieting_down_holds_what_is_due(bench: Bench) -> None:
+    """A sleep that ends meanwhile goes on after the cancellation, and hides no later moment."""
+    build = bench.start(sleep(1))
+    bench.world.is_quieting_down = True
+    bench.at(1005)
+    item = bench.world.trigger(bench.world.job("other"), {}, 5).item
+    bench.world.advance()
+    assert (build.in_progress, bench.world.due()) == (True, 1010)
+    bench.world.is_quieting_down = False
+    bench.at(1010)
+    assert build.result == "SUCCESS"
+    assert item is not None
+    assert item.build is not None
+
+
+def test_a_deleted_build_does_nothing_more(bench: Bench) -> None:
+    """Neither its time nor a call of reach() moves it."""
+    build = bench.start(sleep(1))
+    bench.world.delete(build)
+    build.reach()
+    bench.at(1005)
+    assert build.in_progress
+    assert bench.effects == [("build.started", "job/app/1")]
+
+
 def test_a_restart_by_requests_is_not_due(bench: Bench) -> None:
     """Time alone does not bring it up, so nobody has to wake for it."""
     bench.world.restart(requests=2)

@@ -42,9 +42,12 @@ class Build:
     started_at: float
     program: Program
     record: Record
+    touch: Callable[["Build"], None]
+    """Called after each change, so that the build is run."""
     switches: Switches
     parameters: dict[str, Any] = field(default_factory=dict)
     finished_at: float | None = None
+    is_deleted: bool = False
     executions: Executions = "loaded"
     """Whether Jenkins has the executions of this build at hand; change it with JenkinsEmulator.set_executions()."""
     before_answer: Program | None = field(default=None, repr=False)
@@ -104,15 +107,18 @@ class Build:
         self.before_answer = deepcopy(self.program)
         self.program.settle(execution, answer, now + self.switches.settle_s)
         self._drain()
+        self.touch(self)
 
     def reach(self, name: str | None = None) -> None:
         """Let the next held input of this id, or hold of this name, go on; None: whichever comes first."""
         self.program.permits[ANY_HOLD if name is None else normalise(name)] += 1
+        self.touch(self)
 
     def stop(self, result: str = "ABORTED") -> None:
         """Interrupt it as a person or a newer build does."""
         if self.in_progress:
             self.program.interrupt(result)
+            self.touch(self)
 
     def kill(self, now: float) -> None:
         """End it without asking the script."""
@@ -129,6 +135,7 @@ class Build:
         self.program, self.before_answer = self.before_answer, None
         self.finished_at = None
         self._record_input(Note("input.lost", lost))
+        self.touch(self)
 
     def due(self) -> float | None:
         return self.program.due()

@@ -1,6 +1,6 @@
 """The queue: items wait out their quiet period, are blocked or buildable, leave, and are forgotten."""
 
-from collections.abc import Iterator
+from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -38,19 +38,19 @@ class QueueItem:
     def is_left(self) -> bool:
         return self.state is ItemState.LEFT
 
-    def leave(self, now: float, *, is_cancelled: bool = False) -> None:
-        self.state, self.left_at, self.is_cancelled, self.why = ItemState.LEFT, now, is_cancelled, None
-
     def wait(self, state: ItemState, why: str) -> None:
         self.state, self.why = state, why
 
 
 @dataclass
 class Queue:
-    """All items not forgotten yet, by id."""
+    """All items not forgotten yet, by id. `open`: those that still wait, or left and have no build yet."""
 
     items: dict[int, QueueItem] = field(default_factory=dict)
+    open: dict[int, QueueItem] = field(default_factory=dict)
     last_id: int = 0
+    _left: deque[tuple[float, int]] = field(default_factory=deque)
+    """When items left, and their ids, the first to leave first."""
 
     def new_id(self) -> int:
         self.last_id += 1
@@ -59,22 +59,36 @@ class Queue:
     def add(self, job: Job, parameters: dict[str, Any], now: float, quiet_s: float) -> QueueItem:
         item = QueueItem(self.new_id(), job, parameters, now, now + quiet_s)
         item.wait(ItemState.WAITING, f"In the quiet period. Expires in {quiet_s:g} sec")
-        self.items[item.id] = item
+        self.items[item.id] = self.open[item.id] = item
         return item
 
     def twin(self, job: Job, parameters: dict[str, Any]) -> QueueItem | None:
         """Return the identical item that still waits."""
         return next((each for each in self.waiting() if each.job is job and each.parameters == parameters), None)
 
-    def waiting(self) -> Iterator[QueueItem]:
-        return (each for each in list(self.items.values()) if not each.is_left)
+    def waiting(self) -> list[QueueItem]:
+        return [each for each in self.open.values() if not each.is_left]
+
+    def leave(self, item: QueueItem, now: float, *, is_cancelled: bool = False) -> None:
+        """Let an item leave, to be built, or for good when it is cancelled."""
+        item.state, item.left_at, item.is_cancelled, item.why = ItemState.LEFT, now, is_cancelled, None
+        self._left.append((now, item.id))
+        if is_cancelled:
+            self.close(item)
+
+    def close(self, item: QueueItem) -> None:
+        """Note that nothing more becomes of *item*."""
+        self.open.pop(item.id, None)
 
     def forget(self, now: float, keep_s: float) -> None:
         """Drop what left the queue long ago."""
-        self.items = {
-            id_: each for id_, each in self.items.items() if each.left_at is None or now - each.left_at <= keep_s
-        }
+        while self._left and now - self._left[0][0] > keep_s:
+            id_ = self._left.popleft()[1]
+            if id_ not in self.open:
+                self.items.pop(id_, None)
 
     def restart(self, *, keeps_waiting: bool) -> None:
         """Keep what a restart leaves: at most the waiting items."""
-        self.items = {id_: each for id_, each in self.items.items() if keeps_waiting and not each.is_left}
+        self._left.clear()
+        self.items = {each.id: each for each in self.waiting()} if keeps_waiting else {}
+        self.open = dict(self.items)

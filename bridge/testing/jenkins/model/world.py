@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from bridge.testing.jenkins.model.accounts import Security, User, default_users
+from bridge.testing.jenkins.model.agenda import Agenda
 from bridge.testing.jenkins.model.builds import Build, Record
 from bridge.testing.jenkins.model.frames import earliest
 from bridge.testing.jenkins.model.inputs import Answer, InputExecution
@@ -41,6 +42,7 @@ class World:
     security: Security = field(default_factory=lambda: Security(default_users()))
     jobs: dict[Names, Job] = field(default_factory=dict)
     queue: Queue = field(default_factory=Queue)
+    agenda: Agenda = field(default_factory=Agenda)
     is_quieting_down: bool = False
     phase: Phase = Phase.UP
     up_at: float | None = None
@@ -83,6 +85,11 @@ class World:
         known = self.jobs.get(tuple(job.split("/")))
         return known is not None and number.isascii() and number.isdigit() and int(number) in known.builds
 
+    def delete(self, build: Build) -> None:
+        """Delete a build; it does nothing any more."""
+        build.is_deleted = True
+        self.job(build.path.rpartition("/")[0]).builds.pop(build.number, None)
+
     def start(
         self, job: Job, script: Script | Sequence[Step], parameters: dict[str, Any], queue_id: int | None = None
     ) -> Build:
@@ -97,10 +104,12 @@ class World:
             started_at=self.clock(),
             program=Program.of(tuple(script)),
             record=self.record,
+            touch=self.agenda.touch,
             switches=self.switches,
             parameters=parameters,
         )
         job.builds[number] = build
+        self.agenda.touch(build)
         self.record("build.started", build.path, queue_id=build.queue_id, parameters=parameters)
         return build
 
@@ -127,7 +136,7 @@ class World:
         return Triggered(item)
 
     def cancel(self, item: QueueItem) -> None:
-        item.leave(self.clock(), is_cancelled=True)
+        self.queue.leave(item, self.clock(), is_cancelled=True)
         self.record("queue.cancelled", item.job.path, queue_id=item.id)
 
     # ---- up and down
@@ -179,13 +188,20 @@ class World:
             return
         for item in self.queue.waiting():
             self._advance_item(item, now)
-        for item in list(self.queue.items.values()):
+        for item in list(self.queue.open.values()):
             self._start_build(item, now)
         self.queue.forget(now, self.switches.queue_keep_s)
-        for build in self.builds():
-            build.clear_settled(now)
-            if not self.is_quieting_down:
-                build.advance(now)
+        for build in self.agenda.take_due(now):
+            self._run(build, now)
+
+    def _run(self, build: Build, now: float) -> None:
+        """Run a build as far as it goes; while Jenkins quiets down only answered inputs go away."""
+        build.clear_settled(now)
+        if self.is_quieting_down:
+            self.agenda.touch(build)
+        else:
+            build.advance(now)
+            self.agenda.sleep(build)
 
     def _advance_item(self, item: QueueItem, now: float) -> None:
         if now < item.until:
@@ -197,18 +213,18 @@ class World:
         elif self.switches.executors_busy:
             item.wait(ItemState.BUILDABLE, "Waiting for next available executor")
         else:
-            item.leave(now)
+            self.queue.leave(item, now)
 
     def _start_build(self, item: QueueItem, now: float) -> None:
         is_due = item.left_at is not None and now >= item.left_at + self.switches.left_without_build_s
-        if is_due and item.build is None and not item.is_cancelled:
+        if is_due:
             item.build = self.start(item.job, item.job.spec.script, item.parameters, item.id)
+            self.queue.close(item)
 
     def due(self) -> float | None:
         """Return when time alone next changes something that the last advance() found not due."""
-        moments: list[float | None] = [build.due() for build in self.builds()]
-        moments.append(self.up_at)
-        for item in self.queue.items.values():
+        moments: list[float | None] = [self.agenda.due(), self.up_at]
+        for item in self.queue.open.values():
             moments.append(item.until if not item.is_left else None)
             if item.left_at is not None:
                 moments.append(item.left_at + self.switches.left_without_build_s)
