@@ -83,9 +83,7 @@ class Queue:
     def forget(self, now: float, keep_s: float) -> None:
         """Drop what left the queue long ago."""
         while self._left and now - self._left[0][0] > keep_s:
-            id_ = self._left.popleft()[1]
-            if id_ not in self.open:
-                self.items.pop(id_, None)
+            self.items.pop(self._left.popleft()[1], None)
 
     def restart(self, *, keeps_waiting: bool) -> None:
         """Keep what a restart leaves: at most the waiting items."""
