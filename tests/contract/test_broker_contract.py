@@ -415,9 +415,15 @@ async def test_concurrent_publishers_are_all_confirmed(broker: Broker) -> None:
 
 
 async def test_two_subscriptions_share_a_queue(broker: Broker) -> None:
-    """Every message goes to one of two subscriptions, and none waits while one of them has room."""
-    await broker.publish(*[message(str(number)) for number in range(4)])
-    async with broker.subscribe(QUEUE, prefetch=2) as one, broker.subscribe(QUEUE, prefetch=2) as other:
+    """Two subscriptions with room get the messages in turn."""
+    async with broker.subscribe(QUEUE, prefetch=5) as one, broker.subscribe(QUEUE, prefetch=5) as other:
+
+        async def both_consume() -> bool:
+            return (await stats(broker)).consumers == 2
+
+        await eventually(both_consume)
+        for number in range(4):
+            await broker.publish(message(str(number)))
         taken = await take_all(one, 2) + await take_all(other, 2)
         assert sorted(bodies(taken)) == ["0", "1", "2", "3"]
 

@@ -176,7 +176,6 @@ class Ledger:
         batch, self._batch = self._batch, _Batch()
         self._lost |= batch.let_go
         self._hints |= {consumer.queue for consumer in self._consumers}
-        self._next_due = 0  # whatever it was: the next transaction looks
 
     def _give_back(self, row: int, message: LocalMessage) -> None:
         self._put(row, message.returned(), timedelta(0))
