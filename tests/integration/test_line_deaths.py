@@ -1,5 +1,6 @@
 """The promise, exhaustively: one story, and a death at every single place of it, and at a seventh of the pairs of places."""
 
+from datetime import timedelta
 from itertools import combinations
 from pathlib import Path
 
@@ -25,6 +26,8 @@ async def tell(line: Line, *, repeats: bool, early: bool) -> None:
     if not early:
         line.post(line.callback(next(iter(line.registered)), Outcome.FAILED), copies=2)
     for _ in range(3):
+        line.clock.turn(timedelta(seconds=6))  # long enough for a resend to meet the copies that are on their way
+        await line.tick()
         await line.consume_events(2)
         for _ in range(len(line.queues.held[RESOLUTIONS])):
             await line.work()

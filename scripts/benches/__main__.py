@@ -1,0 +1,35 @@
+"""`scripts/bench`: measures the bars and prints what it sees."""
+
+import argparse
+from collections.abc import Awaitable, Callable
+
+import uvloop
+
+from scripts.benches import ingress
+from scripts.benches.common import Section, say, write
+
+Bench = Callable[[bool], Awaitable[list[Section]]]
+
+
+async def _ingress(is_quick: bool) -> list[Section]:  # noqa: FBT001 - the benches' one switch
+    return [await ingress.measure(seconds=2 if is_quick else 6)]
+
+
+BENCHES: dict[str, Bench] = {"ingress": _ingress}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[[], *BENCHES], help="which; all when none is named")
+    parser.add_argument("--quick", action="store_true", help="short runs, to see that it works")
+    parser.add_argument("--write", action="store_true", help="put the figures into docs/reference/benchmarks.md")
+    arguments = parser.parse_args()
+    sections = []
+    for name in arguments.names or BENCHES:
+        say(f"== {name}")
+        sections += uvloop.run(BENCHES[name](arguments.quick))
+    if arguments.write:
+        write(sections)
+
+
+main()
