@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import structlog
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, LineTooLong
+from aiohttp.web_protocol import RequestPayloadError
 
 from bridge.ops.problems import problem
 
@@ -96,8 +97,6 @@ class _Front:
             return closing(problem(415))
         if "Content-Length" in headers and (request.content_length or 0) > self._max_body_bytes:
             return closing(problem(413))
-        if headers.get("Expect", "100-continue").lower() != "100-continue":
-            return closing(problem(417))
         return None
 
 
@@ -144,6 +143,13 @@ class _Connection(web.RequestHandler):
 
     __slots__ = ()
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        reading = self._current_request
+        if self._messages and reading is not None and not reading.content.is_eof():
+            # A next message before the end of this body is the parser's error: without this nobody tells who reads it.
+            reading.content.set_exception(RequestPayloadError())
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -151,9 +157,11 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - aiohttp's text, which repeats the request
     ) -> web.StreamResponse:
-        if isinstance(exc, HttpProcessingError):
-            status = 431 if _is_too_long(exc) else status
+        if isinstance(exc, HttpProcessingError | RequestPayloadError):
+            status = 431 if _is_too_long(exc) else 400
             log.info("request_unreadable", reason=type(exc).__name__, status=status)
+        elif isinstance(exc, ConnectionError):
+            log.info("request_abandoned")
         else:
             log.error("request_failed", status=status, **where(exc))
         if request.writer.output_size > 0:
@@ -161,11 +169,15 @@ class _Connection(web.RequestHandler):
         return closing(problem(status))
 
     def log_exception(self, *_args: Any, **_more: Any) -> None:
-        log.error("connection_failed", **where(sys.exc_info()[1]))
+        exc = sys.exc_info()[1]
+        if not isinstance(exc, RequestPayloadError):  # that one was told and answered
+            log.error("connection_failed", **where(exc))
 
 
-def _is_too_long(exc: HttpProcessingError) -> bool:
-    return isinstance(exc, LineTooLong) or exc.message.startswith("Too many headers")
+def _is_too_long(exc: Exception) -> bool:
+    return isinstance(exc, LineTooLong) or (
+        isinstance(exc, BadHttpMessage) and exc.message.startswith("Too many headers")
+    )
 
 
 def where(exc: BaseException | None) -> dict[str, Any]:

@@ -151,16 +151,22 @@ async def test_attack_22_broken_framing_is_400_and_closed_without_an_echo(ingres
     assert ingress.broker.published == []
 
 
-async def test_attack_22_a_chunk_that_lies_about_its_size_is_400(ingress: Served) -> None:
-    """Also when it comes long after the head, while the body is being read."""
-    for chunk in (b"fffffffffffffffff\r\nab\r\n", b"zz\r\n", b"1\r\nab\r\n0\r\n\r\n", b"-1\r\n"):
-        async with ingress.connected() as (reader, writer):
-            writer.write(head(f"/cb/{token()}", "Transfer-Encoding: chunked") + b"1\r\na\r\n")
-            await writer.drain()
-            writer.write(chunk + wire(f"/cb/{token()}"))
-            answer = await asyncio.wait_for(reader.read(), 5)
+@pytest.mark.parametrize("path", ["/cb/{token}", "/v1/echo"])
+@pytest.mark.parametrize("chunk", [b"f" * 17 + b"\r\nab\r\n", b"zz\r\n", b"1\r\nab\r\n0\r\n\r\n", b"-1\r\n"])
+async def test_attack_22_a_chunk_that_lies_about_its_size_is_400(ingress: Served, path: str, chunk: bytes) -> None:
+    """With the head, and long after it, while the body is being read."""
+    begin = head(path.format(token=token()), "Transfer-Encoding: chunked", "Expect: 100-continue")
+    for is_late in (False, True):
+        with structlog.testing.capture_logs() as logs:
+            async with ingress.connected() as (reader, writer):
+                writer.write(begin + b"1\r\na\r\n" + (b"" if is_late else chunk))
+                if is_late:
+                    await asyncio.wait_for(reader.readuntil(b"100 Continue\r\n\r\n"), 5)  # now it is being read
+                    writer.write(chunk + wire(f"/cb/{token()}"))
+                answer = (await asyncio.wait_for(reader.read(), 5)).removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
         assert answer.split(b" ")[1] == b"400"
         assert answer.count(b"HTTP/1.") == 1
+        assert {line["log_level"] for line in logs} == {"info"}
     assert ingress.broker.published == []
 
 
@@ -219,12 +225,13 @@ async def test_attack_21_a_head_that_never_ends_is_closed() -> None:
 
 async def test_a_sender_that_leaves_in_its_body_harms_nobody(ingress: Served) -> None:
     """Nothing is published, and the next one is served."""
-    with structlog.testing.capture_logs() as logs:
-        async with ingress.connected() as (_, writer):
-            writer.write(head(f"/cb/{token()}", "Content-Length: 1000") + b"x")
-            await writer.drain()
-        await eventually(lambda: bool(logs))
-    assert [line["event"] for line in logs] == ["webhook_refused"]
+    for path, told in ((f"/cb/{token()}", "webhook_refused"), ("/v1/echo", "request_abandoned")):
+        with structlog.testing.capture_logs() as logs:
+            async with ingress.connected() as (_, writer):
+                writer.write(head(path, "Content-Length: 1000") + b"x")
+                await writer.drain()
+            await eventually(lambda logs=logs: bool(logs))  # type: ignore[misc]
+        assert [(line["event"], line["log_level"]) for line in logs] == [(told, "info")]
     assert ingress.broker.published == []
     assert (await ingress.call(f"/cb/{token()}")).status == 202
 
