@@ -227,10 +227,18 @@ async def test_file_is_private(path: Path, broker: SqliteBroker) -> None:
     assert set(modes.values()) == {0o600}
 
 
+def _spoil(path: Path) -> None:
+    path.write_text("not a database, but long enough to be read as a page header of one" * 20)
+
+
+def _mend(path: Path) -> None:
+    path.unlink()
+
+
 async def test_unusable_file_ends_the_start(tmp_path: Path) -> None:
     """A folder that is missing, a file that is no database, and tables of another version are told by name."""
     no_database = tmp_path / "notes.txt"
-    no_database.write_text("not a database, but long enough to be read as a page header of one" * 20)
+    _spoil(no_database)
     newer = tmp_path / "newer.db"
     with closing(sqlite3.connect(newer)) as db:
         db.execute("CREATE TABLE broker_meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID")
@@ -241,13 +249,29 @@ async def test_unusable_file_ends_the_start(tmp_path: Path) -> None:
             await SqliteBroker(path).start()
 
 
+async def test_start_can_be_repeated(path: Path) -> None:
+    """A broker whose file could not be used starts once that is put right."""
+    _spoil(path)
+    broker = SqliteBroker(path)
+    with pytest.raises(ConfigError):
+        await broker.start()
+    _mend(path)
+    async with asyncio.timeout(DEADLINE_S):
+        await broker.start()
+        await broker.declare([TARGET])
+        await broker.publish(message("1"))
+    assert set(await _drain(broker, QUEUE)) == {1}
+    await broker.close()
+
+
 async def test_overload_is_told_at_once(broker: SqliteBroker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound of unconfirmed publishes the next one is refused without waiting; those under way are stored."""
     monkeypatch.setattr("bridge.brokers.sqlite.broker.MAX_UNCONFIRMED", 3)
     publishes = [asyncio.create_task(broker.publish(message(str(number)))) for number in range(5)]
     outcomes = await asyncio.gather(*publishes, return_exceptions=True)
     assert [isinstance(outcome, BrokerUnavailable) for outcome in outcomes] == [False] * 3 + [True] * 2
-    assert set(await _drain(broker, QUEUE)) == {0, 1, 2}
+    await asyncio.gather(*[broker.publish(message(str(number))) for number in range(5, 8)])
+    assert set(await _drain(broker, QUEUE)) == {0, 1, 2, 5, 6, 7}
 
 
 async def test_bug_in_one_change_does_not_end_the_thread(broker: SqliteBroker) -> None:

@@ -65,7 +65,8 @@ class Ledger:
         self._position = rows.last_position()
         self._hints = rows.busy_queues()
         """Queues that may have ready messages; a queue that is not here has none."""
-        self._next_due = rows.next_due()
+        self._next_due: int | None = None
+        """Known after a transaction."""
 
     def recover(self) -> None:
         """Take back what a process that died had in its hands."""

@@ -132,8 +132,9 @@ class Rows:
             self._db.execute("ROLLBACK")
 
     def probe(self) -> None:
-        """Write something, so that a transaction without work shows whether the disk takes one."""
-        self._db.execute("UPDATE broker_meta SET value = value + 1 WHERE name = 'probes'")
+        """Ask for room, so that a transaction without work shows whether the disk has some."""
+        self._db.execute("INSERT OR REPLACE INTO broker_topics VALUES ('', zeroblob(65536))")
+        self._db.execute("DELETE FROM broker_topics WHERE name = ''")
 
     def insert(self, messages: Iterable[tuple[LocalMessage, int]]) -> None:
         """Add ready messages, each with its position."""
@@ -227,7 +228,7 @@ class Rows:
         try:
             for statement in filter(str.strip, _SCHEMA.split(";")):
                 self._db.execute(statement)
-            self._db.execute("INSERT OR IGNORE INTO broker_meta VALUES ('schema', ?), ('probes', 0)", (SCHEMA_VERSION,))
+            self._db.execute("INSERT OR IGNORE INTO broker_meta VALUES ('schema', ?)", (SCHEMA_VERSION,))
             self._check_version()
             self.commit()
         except BaseException:

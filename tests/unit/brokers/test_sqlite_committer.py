@@ -99,6 +99,16 @@ def test_message_is_stored_whole(path: Path) -> None:
     assert read == stored
 
 
+def test_order_goes_on_after_a_restart(path: Path) -> None:
+    """What a later process publishes comes after what was there."""
+    with closing(open_committer(path)) as first:
+        first.serve([publish("1", "2")])
+    with closing(open_committer(path)) as second:
+        joining, consumer = join(prefetch=3)
+        second.serve([publish("3")])
+        assert bodies(handed_to(second.serve([joining]), consumer)) == ["1", "2", "3"]
+
+
 def test_ack_makes_room_in_the_same_transaction(committer: Committer) -> None:
     """The next message is handed out with the commit of the ack before it."""
     joining, consumer = join(prefetch=1)
@@ -177,8 +187,9 @@ def test_failed_transaction_concerns_all_of_it(committer: Committer, monkeypatch
     failed = committer.serve([settle(consumer, one), publish(BIG)])
     assert not failed.is_healthy
     assert {type(outcome) for _, outcome in failed.outcomes} == {BrokerUnavailable}
-    committer._rows._db.execute("PRAGMA max_page_count = 1000000")
     assert committer.idle_s == 0.0
+    assert not committer.serve([]).is_healthy
+    committer._rows._db.execute("PRAGMA max_page_count = 1000000")
     repaired = committer.serve([])
     assert repaired.is_healthy
     ((tag, again),) = handed_to(repaired, consumer)
