@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from scripts.benches import ingress
+from scripts.benches import ingress, kill, line, waits
 from scripts.benches.common import Section, say, write
 
 Bench = Callable[[bool], Awaitable[list[Section]]]
@@ -15,7 +15,23 @@ async def _ingress(is_quick: bool) -> list[Section]:  # noqa: FBT001 - the bench
     return [await ingress.measure(seconds=2 if is_quick else 6)]
 
 
-BENCHES: dict[str, Bench] = {"ingress": _ingress}
+async def _line(is_quick: bool) -> list[Section]:  # noqa: FBT001
+    seconds = 5 if is_quick else 30
+    return [
+        await line.measure(is_local=False, seconds=seconds, per_s=300),
+        await line.measure(is_local=True, seconds=seconds, per_s=150),
+    ]
+
+
+async def _waits(is_quick: bool) -> list[Section]:  # noqa: FBT001
+    return [await waits.measure(count=5_000 if is_quick else 100_000)]
+
+
+async def _kill(is_quick: bool) -> list[Section]:  # noqa: FBT001
+    return [await kill.measure(kills=2 if is_quick else 20)]
+
+
+BENCHES: dict[str, Bench] = {"ingress": _ingress, "line": _line, "waits": _waits, "kill": _kill}
 
 
 def main() -> None:
