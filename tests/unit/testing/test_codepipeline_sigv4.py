@@ -9,7 +9,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from bridge.testing.codepipeline.errors import CredentialError
-from bridge.testing.codepipeline.sigv4 import SignedRequest, verify
+from bridge.testing.codepipeline.sigv4 import SignedRequest, _Claim, _signature, verify
 from bridge.testing.codepipeline.spec import Credential
 
 NOW = datetime(2015, 8, 30, 12, 36, tzinfo=UTC)
@@ -143,3 +143,26 @@ def test_no_authorization_at_all() -> None:
     request = vanilla("GET")
     headers = {name: value for name, value in request.headers.items() if name != "authorization"}
     assert code(replace(request, headers=headers)) == "MissingAuthenticationTokenException"
+
+
+@pytest.mark.parametrize(
+    ("day", "signed_headers", "is_good"),
+    [
+        ("20150830", ("host", "x-amz-date"), True),
+        ("20150829", ("host", "x-amz-date"), False),
+        ("20150830", ("x-amz-date", "host"), False),
+    ],
+)
+def test_a_right_signature_over_a_wrong_form(day: str, signed_headers: tuple[str, ...], *, is_good: bool) -> None:
+    """The day of the scope is the day of the date, and signed headers stand in order, however well it is signed."""
+    request = vanilla("GET")
+    signature = _signature(request, _Claim("AKIDEXAMPLE", day, "us-east-1", "service", signed_headers, ""), KEY)
+    authorization = (
+        f"AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/{day}/us-east-1/service/aws4_request, "
+        f"SignedHeaders={';'.join(signed_headers)}, Signature={signature}"
+    )
+    claimed = with_headers(request, authorization=authorization)
+    if is_good:
+        assert signer(claimed) == "AKIDEXAMPLE"
+    else:
+        assert code(claimed) == "InvalidSignatureException"
