@@ -12,7 +12,6 @@ from typing import Any
 import orjson
 import structlog
 from aiohttp import HttpVersion11, StreamReader, web
-from aiohttp.web_protocol import RequestPayloadError
 
 from bridge.core.errors import (
     BrokerUnavailable,
@@ -120,10 +119,6 @@ class Ingress:
                 return await _collect(content, self._max_body_bytes, room)
         except TimeoutError:
             raise BodyTimeout("the body did not arrive in time") from None
-        except RequestPayloadError:
-            raise Malformed("the body's framing is broken") from None
-        except ConnectionError:
-            raise Malformed("the sender went away before its body was here") from None
 
     def _refuse(self, request: web.BaseRequest, name: str, exc: IntakeError) -> web.Response:
         if isinstance(exc, UnknownSource):

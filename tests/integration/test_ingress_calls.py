@@ -238,6 +238,23 @@ async def test_attack_57_500_requests_at_once_are_2xx_or_429() -> None:
         assert (await ingress.call(f"/cb/{token()}")).status == 202  # all room was given back
 
 
+async def test_attack_57_a_body_that_comes_slowly_holds_what_has_come() -> None:
+    """An announced length takes no room from others; the bytes that are here do, until their request ends."""
+    body = b"x" * 15_000
+    async with served(
+        limits=Limits(max_bytes_under_way=1), max_body_bytes=16_384
+    ) as ingress:  # four bodies, overhead included
+        ingress.broker.confirms.clear()
+        async with ingress.connected() as (_, slow):
+            slow.write(wire(f"/cb/{token()}", body)[:-1])
+            held = [asyncio.create_task(ingress.call(f"/cb/{token()}", body, "text/plain")) for _ in range(2)]
+            await eventually(lambda: ingress.broker.waiting == 2)
+            assert (await ingress.call(f"/cb/{token()}", body, "text/plain")).status == 429
+        ingress.broker.confirms.set()
+        assert {answer.status for answer in await asyncio.gather(*held)} == {202}
+        assert (await ingress.call(f"/cb/{token()}", body, "text/plain")).status == 202
+
+
 async def test_answers_are_observed_under_configured_names_only(ingress: Served) -> None:
     """A request cannot make a label."""
     await ingress.deliver("/hooks/gh", github(REVIEW, "pull_request_review"))

@@ -170,7 +170,9 @@ async def test_attack_22_a_chunk_that_lies_about_its_size_is_400(ingress: Served
     assert ingress.broker.published == []
 
 
-@pytest.mark.parametrize("target", ["http://evil.example/cb/{token}", "https://x/hooks/gh", "*", "evil.example:443"])
+@pytest.mark.parametrize(
+    "target", ["http://evil.example/cb/{token}", "https://x/hooks/gh", "http://x/v1/echo", "*", "evil.example:443"]
+)
 async def test_attack_24_a_target_that_is_no_path_is_400(ingress: Served, target: str) -> None:
     """Nothing is forwarded, and no other spelling of a URL works."""
     answer = await ingress.send(head(target.format(token=token())))
@@ -225,13 +227,13 @@ async def test_attack_21_a_head_that_never_ends_is_closed() -> None:
 
 async def test_a_sender_that_leaves_in_its_body_harms_nobody(ingress: Served) -> None:
     """Nothing is published, and the next one is served."""
-    for path, told in ((f"/cb/{token()}", "webhook_refused"), ("/v1/echo", "request_abandoned")):
+    for path in (f"/cb/{token()}", "/v1/echo"):
         with structlog.testing.capture_logs() as logs:
             async with ingress.connected() as (_, writer):
                 writer.write(head(path, "Content-Length: 1000") + b"x")
                 await writer.drain()
             await eventually(lambda logs=logs: bool(logs))  # type: ignore[misc]
-        assert [(line["event"], line["log_level"]) for line in logs] == [(told, "info")]
+        assert [(line["event"], line["log_level"]) for line in logs] == [("request_abandoned", "info")]
     assert ingress.broker.published == []
     assert (await ingress.call(f"/cb/{token()}")).status == 202
 
