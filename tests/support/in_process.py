@@ -1,0 +1,101 @@
+"""A whole bridge inside the test's own process, with Acme as its platform: fast, and open to look into."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from bridge.app import serve
+from bridge.config import load_config
+from tests.support.acme.emulator import TOKEN as ACME_TOKEN
+from tests.support.acme.emulator import AcmeEmulator
+from tests.support.bridge_process import KEY, SECRET, TOKEN, Api
+
+CLIENTS = """
+[clients.reader]
+token_env = "T_READER"
+roles = ["read"]
+targets = ["acme"]
+sources = ["hub"]
+[clients.stranger]
+token_env = "T_STRANGER"
+roles = ["register", "read", "operate"]
+targets = ["acme-two"]
+[clients.nobody]
+token_env = "T_NOBODY"
+"""
+
+
+@dataclass(slots=True)
+class Bridge:
+    """A running bridge."""
+
+    url: str
+    api: Api
+    acme: AcmeEmulator
+    session: aiohttp.ClientSession
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def post(self, url: str, **more: object) -> int:
+        """Post to a callback URL; return the status."""
+        async with self.session.post(url, **more) as response:  # type: ignore[arg-type] # handed on as given
+            await response.read()
+            return response.status
+
+
+@asynccontextmanager
+async def bridge(folder: Path, *, broker: str = "memory:", store: str = "", more: str = "") -> AsyncIterator[Bridge]:
+    """Run one with every role."""
+    acme = AcmeEmulator()
+    store = store or f"sqlite:///{folder}/store.db"
+    async with acme.serve() as acme_url, aiohttp.ClientSession() as session:
+        path = folder / "bridge.toml"
+        targets = "".join(
+            f'[targets.{name}]\nconsumer = "tests.support.acme.acme_ci:Acme"\nbase_url = "{acme_url}"\ntoken_env = "T_ACME"\n'
+            for name in ("acme", "acme-two")
+        )
+        path.write_text(
+            'public_url = "https://bridge.example.com"\n[http]\nlisten = "127.0.0.1:0"\n'
+            f'[broker]\nurl = "{broker}"\n[store]\nurl = "{store}"\n'
+            '[callbacks]\nkeys = [{ id = "test", env = "T_KEY" }]\n'
+            '[clients.test]\ntoken_env = "T_TEST"\nroles = ["register", "read", "operate"]\ntargets = ["*"]\nsources = ["*"]\n'
+            f'[sources.hub]\nkind = "github"\nsecret_env = ["T_HUB"]\n{CLIENTS}{targets}{more}'
+        )
+        tokens = {f"T_{name.upper()}": f"{name}-token-of-the-tests" for name in ("reader", "stranger", "nobody")}
+        secrets = {"T_KEY": KEY, "T_TEST": TOKEN, "T_HUB": SECRET, "T_ACME": ACME_TOKEN, **tokens}
+        config = load_config(path, environ=secrets)
+        stop = asyncio.Event()
+        started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        running = asyncio.create_task(serve(config, stop=stop, started=started.set_result))
+        try:
+            running.add_done_callback(
+                lambda ended: started.done() or started.set_exception(ended.exception() or RuntimeError())
+            )
+            made = Bridge(await started, Api(session, await started), acme, session, stop)
+            await _ready(made)
+            yield made
+        finally:
+            stop.set()
+            await running
+
+
+async def _ready(made: Bridge) -> None:
+    async with asyncio.timeout(15):
+        while True:
+            async with made.session.get(f"{made.url}/readyz") as response:
+                if response.status == 200:
+                    return
+            await asyncio.sleep(0.01)
+
+
+def token(name: str) -> dict[str, str]:
+    """Return the header of a client."""
+    return {"Authorization": f"Bearer {name}-token-of-the-tests"}
+
+
+def local(made: Bridge, callback_url: str) -> str:
+    """Return *callback_url*, which has the public name, at the address that the bridge listens on."""
+    return callback_url.replace("https://bridge.example.com", made.url)
