@@ -437,6 +437,9 @@ async def test_close_gives_back_unsettled(place: BrokerPlace) -> None:
         waiting = asyncio.create_task(subscription.take(1))
         await first.close()
         assert await asyncio.wait_for(waiting, DEADLINE_S) == []
+        assert await subscription.pause() == []
+        await subscription.resume()
+        assert await subscription.take(1) == []
         with pytest.raises(BrokerUnavailable):
             await held.ack()
     assert not first.is_ready

@@ -184,6 +184,17 @@ async def test_what_a_leaving_subscriber_cannot_give_back_comes_later(path: Path
         assert (again.body, again.is_redelivered) == (b"held", True)
 
 
+async def test_closed_subscription_hands_out_nothing(broker: SqliteBroker) -> None:
+    """A hand-out that crosses the end of its subscription is not given to anybody, and comes again as it was."""
+    async with broker.subscribe(QUEUE, prefetch=1) as subscription:
+        publishing = asyncio.create_task(broker.publish(message("1")))
+        await asyncio.sleep(0)  # the publish is with the thread, its answer is not here yet
+    await publishing
+    assert await subscription.take(1) == []
+    waiting = await _drain(broker, QUEUE)
+    assert not waiting[1].is_redelivered
+
+
 async def test_full_disk_refuses_and_recovers(broker: SqliteBroker) -> None:
     """What the disk cannot take is refused and not stored; with room again the broker goes on by itself."""
 

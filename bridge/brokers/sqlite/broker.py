@@ -176,19 +176,22 @@ class _SqliteSubscription:
         while not self._prefetched and not self._is_closed:
             self._changed.clear()
             await self._changed.wait()
-        return self._take(limit)
+        return [] if self._is_closed else self._take(limit)
 
     async def pause(self) -> list[Delivery]:
+        if self._is_closed:
+            return []
         await self._writer.ask(lambda ledger: ledger.pause(self._consumer))
         return self._take(len(self._prefetched))
 
     async def resume(self) -> None:
-        await self._writer.ask(lambda ledger: ledger.resume(self._consumer))
+        if not self._is_closed:
+            await self._writer.ask(lambda ledger: ledger.resume(self._consumer))
 
     def _receive(self, handed: list[Handed]) -> None:
-        if not self._is_closed:  # else they are on their way back
-            self._prefetched.extend(handed)
-            self._changed.set()
+        """Called by the writer; after the end what still comes is on its way back already."""
+        self._prefetched.extend(handed)
+        self._changed.set()
 
     def _take(self, limit: int) -> list[Delivery]:
         handed = [self._prefetched.popleft() for _ in range(min(limit, len(self._prefetched)))]
