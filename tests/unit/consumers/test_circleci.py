@@ -500,9 +500,10 @@ async def test_a_404_is_the_tokens_fault_or_not() -> None:
     assert isinstance(await ended(one, address(), decided_at=LONG_AGO), Refused)
     one, _ = consumer(reply({}, 404), reply(b"<html>"))
     assert await ended(one, address()) == Later("CircleCI answered 404, and the health call failed")
-    one, _ = consumer(reply({}, 404), reply({}, 401))
-    with pytest.raises(CredentialRefused):
-        await ended(one, address())
+    for status in (401, 403):
+        one, _ = consumer(reply({}, 404), reply({}, status))
+        with pytest.raises(CredentialRefused):
+            await ended(one, address())
 
 
 @pytest.mark.parametrize(
@@ -529,3 +530,23 @@ async def test_a_workflow_to_cancel_has_ended_before_it_is_done() -> None:
     ending = await ended(one, address(on_failure="cancel-workflow"), outcome=Outcome.FAILED)
     assert ending == Done("canceled by somebody")
     assert len(http.calls) == 6
+
+
+async def test_without_a_doubt_what_others_approved_is_not_ours() -> None:
+    """A person approved the old run a moment ago, and its rerun is on hold: nothing of ours was sent, so that is answered."""
+    listed = [
+        {"id": name, "name": "build", "status": status, "created_at": created_at.isoformat()}
+        for name, status, created_at in (("old", "failing", LONG_AGO), ("new", "on_hold", JUST_NOW))
+    ]
+    approved = jobs("success", stopped_at=START.isoformat())
+    one, http = consumer(reply({"items": listed}), jobs("on_hold"), approved, reply({}, 202), jobs("success"))
+    assert await ended(one, pipeline_address()) == Done("approved by somebody")
+    assert http.calls[3].path == f"/api/v2/workflow/new/approve/{J}"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_refused_list_is_the_workers_to_judge(status: int) -> None:
+    """It asks for our health before it blames the resolution, and the breaker opens at the first refused credential."""
+    one, _ = consumer(reply({}, status))
+    with pytest.raises(CredentialRefused):
+        await ended(one, address())
