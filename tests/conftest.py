@@ -60,8 +60,9 @@ def postgres_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def vhost_url(amqp_url: str) -> Iterator[str]:
-    """An empty virtual host of the shared broker, for one test."""
+def vhost_url(amqp_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An empty virtual host of the shared broker, for one test. Nobody kills that broker, so new queues need no time."""
+    monkeypatch.setattr("bridge.brokers.rabbitmq.declaring.SETTLE_S", 0.0)
     url = fresh_vhost(amqp_url)
     yield url
     drop_vhost(url)

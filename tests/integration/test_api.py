@@ -1,6 +1,7 @@
 """The API over HTTP, as its clients see it, with a whole bridge behind it."""
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import json
@@ -8,7 +9,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from tests.support.bridge_process import SECRET, TOKEN
@@ -404,7 +404,7 @@ async def test_open_pages(made: Bridge) -> None:
         assert response.status == 401
         assert response.headers["WWW-Authenticate"].startswith("Basic")
     await register(made, "<script>alert(1)</script>")
-    credentials = {"Authorization": aiohttp.BasicAuth("me", TOKEN).encode()}
+    credentials = {"Authorization": "Basic " + base64.b64encode(f"me:{TOKEN}".encode()).decode()}
     async with made.session.get(f"{made.url}/", headers=credentials) as response:
         page = await response.text()
         assert response.status == 200

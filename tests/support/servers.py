@@ -44,6 +44,7 @@ __all__ = [
     "fresh_database",
     "fresh_vhost",
     "metrics_url",
+    "purge",
 ]
 
 AMQP_VARIABLE = "BRIDGE_TEST_AMQP_URL"
@@ -72,7 +73,7 @@ def fresh_vhost(url: str, *, targets: Iterable[str] = ()) -> str:
         _manage(url, "PUT", f"/api/vhosts/{name}", b"{}")
         _manage(url, "PUT", f"/api/permissions/{name}/{user}", everything)
     except (OSError, ServerError):
-        _in_thread(lambda: _delete_queues(url, targets))
+        _in_thread(lambda: purge(url, targets))
         return url
     return str(URL(url).with_path(f"/{name}"))
 
@@ -115,7 +116,8 @@ def _manage(url: str, method: str, path: str, body: bytes) -> None:
         raise ServerError(f"{method} {path} answered {status}")
 
 
-async def _delete_queues(url: str, targets: Iterable[str]) -> None:
+async def purge(url: str, targets: Iterable[str]) -> None:
+    """Delete our own queues in the vhost of *url*, those of *targets* too, and whatever is in them."""
     queues = [topology.EVENTS, topology.REPORTS, topology.POLLS, topology.DEAD, topology.UNROUTED, "bridge.control"]
     queues += [topology.RUNG_PREFIX + rung for rung in topology.RUNGS]
     queues += [topology.target_queue(target) for target in targets]

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from bridge.brokers.rabbitmq import stats
 from bridge.brokers.rabbitmq.consuming import RabbitmqSubscription
 from bridge.brokers.rabbitmq.control import Follower, announcement
+from bridge.brokers.rabbitmq.declaring import Topology
 from bridge.brokers.rabbitmq.messages import outgoing
 from bridge.brokers.rabbitmq.publisher import Lane, Publisher
 from bridge.brokers.rabbitmq.supervisor import Link, split_hosts
-from bridge.brokers.rabbitmq.topology import Topology
 from bridge.core.errors import BrokerUnavailable, Unroutable
 from bridge.core.ports import Outgoing, QueueStats, Subscription
 

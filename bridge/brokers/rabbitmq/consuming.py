@@ -13,12 +13,12 @@ from aiormq import Connection
 from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from bridge.brokers.rabbitmq.batching import closing_reason
+from bridge.brokers.rabbitmq.declaring import Topology
 from bridge.brokers.rabbitmq.delivery import RabbitmqDelivery, Settler, admit
 from bridge.brokers.rabbitmq.errors import RPC_TIMEOUT_S, NotDeclared, close_channel, driver_errors
 from bridge.brokers.rabbitmq.publisher import Publisher
 from bridge.brokers.rabbitmq.supervisor import Link, backoff_s
 from bridge.brokers.rabbitmq.tasks import end, first_of
-from bridge.brokers.rabbitmq.topology import Topology
 from bridge.core.errors import BrokerUnavailable
 from bridge.core.ports import Delivery
 from bridge.core.topology import wire_name

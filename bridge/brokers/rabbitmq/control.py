@@ -13,11 +13,12 @@ from aiormq import Connection
 from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from bridge.brokers.rabbitmq.batching import closing_reason
+from bridge.brokers.rabbitmq.declaring import Topology
 from bridge.brokers.rabbitmq.errors import RPC_TIMEOUT_S, NotDeclared, close_channel, driver_errors
 from bridge.brokers.rabbitmq.messages import WireMessage
 from bridge.brokers.rabbitmq.supervisor import Link, backoff_s
 from bridge.brokers.rabbitmq.tasks import end, first_of
-from bridge.brokers.rabbitmq.topology import CONTROL, Topology
+from bridge.brokers.rabbitmq.topology import CONTROL
 from bridge.core.errors import BrokerUnavailable
 from bridge.core.topology import wire_name
 

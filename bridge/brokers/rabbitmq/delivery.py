@@ -87,9 +87,9 @@ class Settler:
         with driver_errors():
             async with asyncio.timeout(RPC_TIMEOUT_S):
                 if is_ack:
-                    await self._channel.basic_ack(tag, wait=False)
+                    await self._channel.basic_ack(tag)
                 else:  # reject, never nack: from 4.3 on only a reject counts towards the delivery limit
-                    await self._channel.basic_reject(tag, requeue=True, wait=False)
+                    await self._channel.basic_reject(tag, requeue=True)
 
 
 class RabbitmqDelivery:

@@ -8,11 +8,11 @@ from enum import StrEnum
 import structlog
 
 from bridge.brokers.rabbitmq.batching import BatchingChannel, Confirm, closing_reason
+from bridge.brokers.rabbitmq.declaring import Topology
 from bridge.brokers.rabbitmq.errors import NotDeclared, driver_errors
 from bridge.brokers.rabbitmq.messages import WireMessage
 from bridge.brokers.rabbitmq.supervisor import Link
 from bridge.brokers.rabbitmq.tasks import end, first_of
-from bridge.brokers.rabbitmq.topology import Topology
 from bridge.core.errors import BrokerUnavailable, Unroutable
 
 DEADLINE_S = 3.0

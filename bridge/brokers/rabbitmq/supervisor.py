@@ -44,8 +44,13 @@ def split_hosts(url: str) -> list[URL]:
     if "no_verify_ssl" in parts.query:
         raise ConfigError(["broker.url: no_verify_ssl is not supported; name the authority with cafile"])
     at = f"{login}@" if login else ""
-    urls = [URL(urlunsplit(parts._replace(netloc=at + host)), encoded=True) for host in hosts.split(",")]
-    return [one if "heartbeat" in one.query else one.update_query(heartbeat=str(HEARTBEAT_S)) for one in urls]
+    try:
+        urls = [URL(urlunsplit(parts._replace(netloc=at + host)), encoded=True) for host in hosts.split(",")]
+        for one in urls:
+            _ = one.port  # read here, so that an unreadable one is found here
+        return [one if "heartbeat" in one.query else one.update_query(heartbeat=str(HEARTBEAT_S)) for one in urls]
+    except ValueError:
+        raise ConfigError(["broker.url: a host or port cannot be read"]) from None  # its text would hold the password
 
 
 class Link:
