@@ -141,6 +141,12 @@ class BridgeProcess:
         """End it in order; return its exit code."""
         return await self._end(signal.SIGTERM)
 
+    async def ended(self, *, within_s: float = 20) -> int:
+        """Wait until it ends by itself; return its exit code."""
+        assert self._process is not None
+        async with asyncio.timeout(within_s):
+            return await self._process.wait()
+
     async def _end(self, number: int) -> int:
         process = self._process
         assert process is not None

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -71,15 +72,21 @@ async def bridge(folder: Path, *, broker: str = "memory:", store: str = "", more
         started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         running = asyncio.create_task(serve(config, stop=stop, started=started.set_result))
         try:
-            running.add_done_callback(
-                lambda ended: started.done() or started.set_exception(ended.exception() or RuntimeError())
-            )
+            await _started_or_ended(started, running)
             made = Bridge(await started, Api(session, await started), acme, session, stop)
             await _ready(made)
             yield made
         finally:
             stop.set()
             await running
+
+
+async def _started_or_ended(started: asyncio.Future[str], running: asyncio.Task[None]) -> None:
+    """Wait until the bridge listens; raise what ended it before."""
+    watched: list[asyncio.Future[Any]] = [started, running]
+    await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        await running
 
 
 async def _ready(made: Bridge) -> None:
