@@ -152,7 +152,7 @@ def read_older(reply: Reply) -> list[Pending] | None:
     if reply.status == 404:  # noqa: PLR2004 - HTTP's own
         return None
     try:
-        return [one.pending for one in _OLDER.validate_python(reply.json())]
+        return [one.pending for one in _OLDER.validate_python(reply.json() if reply.is_success else None)]
     except ValidationError:
         raise stranger(reply) from None
 
