@@ -20,7 +20,7 @@ from bridge.consumers.circleci.judging import (
     unknown,
     unlisted,
 )
-from bridge.consumers.circleci.listing import JOB_ENDED, WORKFLOW_ENDED, Found, Job, Run, Workflow
+from bridge.consumers.circleci.listing import JOB_ENDED, Found, Job, Run, Workflow
 from bridge.core.consumer import Consumer
 from bridge.core.errors import HttpFault, Unanswered, Unreachable
 from bridge.core.event import Outcome
@@ -211,7 +211,7 @@ def test_no_ended_approval_is_waited_for(status: str) -> None:
     assert isinstance(judge(found(status), Action.APPROVE, START), Gone | AlreadyDone)
 
 
-@pytest.mark.parametrize("status", sorted(WORKFLOW_ENDED))
+@pytest.mark.parametrize("status", ["success", "failed", "error", "canceled", "unauthorized", "not_run"])
 def test_a_workflow_that_has_just_ended_may_be_ahead_of_its_jobs(status: str) -> None:
     """The list of jobs lags, so a blocked approval of a workflow that ended a second ago is looked at again."""
     ended = Found(workflow(status, stopped_at=JUST_NOW), job("blocked"))
@@ -550,3 +550,11 @@ async def test_a_refused_list_is_the_workers_to_judge(status: int) -> None:
     one, _ = consumer(reply({}, status))
     with pytest.raises(CredentialRefused):
         await ended(one, address())
+
+
+@pytest.mark.parametrize(("status", "kind"), [("error", Gone), ("running", NotYet)])
+async def test_a_blocked_approval_is_asked_for_its_workflow(status: str, kind: type[Ending]) -> None:
+    """Jobs of a workflow that is over may stay blocked for ever: only the workflow tells."""
+    one, http = consumer(jobs("blocked"), reply({"id": W, "status": status}))
+    assert isinstance(await ended(one, address()), kind)
+    assert [call.path for call in http.calls] == [f"/api/v2/workflow/{W}/job", f"/api/v2/workflow/{W}"]
