@@ -16,7 +16,7 @@ from bridge.coordinator.outbox import Outbox
 from bridge.coordinator.store import waits
 from bridge.coordinator.store.engine import Database
 from bridge.core.api import RegisterRequest, longest_timeout, unsupported
-from bridge.core.consumer import Address, AddressError, Consumer
+from bridge.core.consumer import Address, AddressError, Consumer, NotSupported
 from bridge.core.ports import Clock
 from bridge.core.problem import FieldError, Problem, Slug, field_errors
 from bridge.core.settings import TargetSettings
@@ -196,8 +196,9 @@ def read_address(target: Target, raw: dict[str, Any]) -> tuple[Address, str]:
     """Return the address as its consumer reads it, and its canonical spelling.
 
     Raises:
-        Rejected: it does not have the shape, or does not belong to this target.
+        Rejected: it does not have the shape, does not belong to this target, or is not supported.
     """
+    slug = Slug.INVALID
     try:
         address = target.kind.address_type.model_validate(raw)
         return address, address.canonical(target.settings)
@@ -205,7 +206,10 @@ def read_address(target: Target, raw: dict[str, Any]) -> tuple[Address, str]:
         errors: Sequence[FieldError] = field_errors(exc, prefix="/address")
     except AddressError as exc:
         errors = [FieldError(pointer=f"/address{exc.pointer}", detail=exc.detail)]
-    raise Rejected(Problem.of(Slug.INVALID, "The address is not valid", errors=errors))
+        if isinstance(exc, NotSupported):
+            slug = Slug.NOT_SUPPORTED
+    title = "The address is not valid" if slug is Slug.INVALID else "This version cannot do that"
+    raise Rejected(Problem.of(slug, title, errors=errors))
 
 
 def hash_request(body: bytes) -> str:

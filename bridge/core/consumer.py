@@ -28,6 +28,10 @@ class AddressError(ValueError):
         self.detail = detail
 
 
+class NotSupported(AddressError):
+    """The address names a kind of place that this version cannot resume."""
+
+
 class Address(BaseModel):
     """What waits at a target; a consumer's own address inherits from it. An unknown field is an error."""
 
@@ -37,7 +41,7 @@ class Address(BaseModel):
         """Return the one spelling under which two addresses are the same place. At most one wait is open for it.
 
         Raises:
-            AddressError: the address does not belong to this target.
+            AddressError: the address does not belong to this target; NotSupported: nor to any, in this version.
         """
         return orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS).decode()
 

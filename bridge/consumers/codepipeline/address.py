@@ -1,0 +1,48 @@
+"""CodepipelineAddress: the job that waits."""
+
+import re
+from typing import Annotated, Any, Self
+
+from pydantic import Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
+
+from bridge.core.consumer import Address, NotSupported
+
+_JOB_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_OTHERS = ("client_id", "approval", "work")
+"""Other things that wait on CodePipeline; each is told from a mistake."""
+_LATER = "not in this version"
+
+JobId = Annotated[str, WithJsonSchema({"type": "string", "pattern": f"^{_JOB_ID.pattern}$"})]
+
+
+class CodepipelineAddress(Address):
+    """One job of a custom action or of a Lambda function, acknowledged by whoever took it before the remote system is called."""
+
+    client_id: Any = Field(default=None, description=_LATER)  # before job_id, whose form depends on it
+    approval: Any = Field(default=None, description=_LATER)
+    work: Any = Field(default=None, description=_LATER)
+    job_id: JobId | None = Field(default=None, description="as CodePipeline gave it: a UUID in lower case")
+
+    @field_validator("job_id")
+    @classmethod
+    def _is_one(cls, job_id: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("client_id") is None and job_id is not None and not _JOB_ID.fullmatch(job_id):
+            raise ValueError("expected a UUID in lower case")
+        return job_id
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> Self:
+        if self.job_id is None and all(getattr(self, name) is None for name in _OTHERS):
+            raise ValueError("job_id is needed")
+        return self
+
+    def canonical(self, settings: Any) -> str:  # noqa: ARG002 - the port's shape
+        """Return the job's id.
+
+        Raises:
+            NotSupported: it is another kind of place.
+        """
+        for name in _OTHERS:
+            if getattr(self, name) is not None:
+                raise NotSupported(f"/{name}", "is not supported by this version")
+        return str(self.job_id)
