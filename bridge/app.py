@@ -29,6 +29,8 @@ if TYPE_CHECKING:  # a role that does not need a part does not import it
 _log = structlog.get_logger(__name__)
 
 DRAIN_S = 10.0
+_LAST_S = 1.5
+"""Of DRAIN_S: for what is ended after the workers and the server."""
 _RESTART_S = 1.0
 _PROBE_S = 5.0
 _PROBE_PAUSE_S = 0.2
@@ -81,6 +83,7 @@ class Process:
         self._workers: dict[str, _WorkerPart] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = AsyncExitStack()
+        self._runner: web.AppRunner | None = None
 
     async def start(self) -> str:
         """Start everything; return the URL listened on. Broker, store and platforms may still be away."""
@@ -113,9 +116,10 @@ class Process:
         door = _ingress(self._config, self._broker, self._clock) if self._config.runs(Role.INGRESS) else None
         if self._coordinator is not None:
             routes += self._coordinator.api().routes()
-        runner = make_runner(routes, max_body_bytes=http.max_body_bytes, door=door)
+        self._runner = runner = make_runner(
+            routes, max_body_bytes=http.max_body_bytes, door=door, shutdown_s=DRAIN_S - 2 * _LAST_S
+        )
         await runner.setup()
-        self._stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, http.host, http.port, backlog=1024).start()
         host, port = runner.addresses[0][:2]
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -135,15 +139,29 @@ class Process:
 
     async def close(self) -> None:
         """Stop taking, finish what runs, give the rest back: within DRAIN_S."""
-        try:
-            async with asyncio.timeout(DRAIN_S):
-                await asyncio.gather(*(part.worker.stop() for part in self._workers.values()))
-        except TimeoutError:
-            _log.warning("drain_cut")
+        stopping = [part.worker.stop() for part in self._workers.values()]
+        if self._runner is not None:
+            stopping.append(self._runner.cleanup())
+        await _within(DRAIN_S - _LAST_S, *stopping)
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await _within(_LAST_S, *self._tasks)
         await self._stack.aclose()
+
+
+async def _within(seconds: float, *ends: Awaitable[None]) -> None:
+    """Await all of *ends*; what takes longer is cut."""
+    tasks = [asyncio.ensure_future(end) for end in ends]
+    if not tasks:
+        return
+    ended, late = await asyncio.wait(tasks, timeout=seconds)
+    for task in ended:
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("drain_failed", error=type(error).__name__)
+    for task in late:
+        task.cancel()
+    if late:
+        _log.warning("drain_cut", left=len(late))
 
 
 async def _kept_running(name: str, work: Callable[[], Awaitable[None]]) -> None:

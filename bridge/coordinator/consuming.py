@@ -1,9 +1,9 @@
 """How a coordinator consumes a queue: in batches, settled here and nowhere else, stopped while the store is away."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import timedelta
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 
@@ -50,7 +50,7 @@ class BatchConsumer(Generic[T]):
             while deliveries := await subscription.take(BATCH):
                 readable = await self._readable(deliveries)
                 try:
-                    await self._work(readable)
+                    await to_its_end(self._work(readable))
                 except StoreUnavailable:
                     await self._sit_out(subscription, [delivery for delivery, _ in readable])
 
@@ -104,6 +104,16 @@ class BatchConsumer(Generic[T]):
             await asyncio.sleep(_PROBE_S)
         await subscription.resume()
         _log.info("store_back", queue=self._queue)
+
+
+async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Await *work*; cancelled meanwhile, let it end first: a transaction that is cut leaves its connection in pieces."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 async def settled(verb: Awaitable[None]) -> None:

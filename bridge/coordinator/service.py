@@ -13,7 +13,7 @@ from bridge.coordinator.api.events import EventCalls
 from bridge.coordinator.api.operations import OperationCalls
 from bridge.coordinator.api.status import StatusPage
 from bridge.coordinator.api.waits import WaitCalls
-from bridge.coordinator.consuming import BatchConsumer
+from bridge.coordinator.consuming import BatchConsumer, to_its_end
 from bridge.coordinator.dead import DeadLetters
 from bridge.coordinator.figures import Figures
 from bridge.coordinator.intake import Intake, read_event
@@ -124,7 +124,7 @@ class Coordinator:
     async def _migrate(self) -> None:
         while not self._is_migrated:
             try:
-                await self._db.migrate()
+                await to_its_end(self._db.migrate())
             except StoreUnavailable:
                 _log.warning("store_away", during="start")
                 await asyncio.sleep(_RETRY_S)

@@ -4,12 +4,14 @@ Every coordinator runs them; rows are claimed, so that two of them seldom do the
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import structlog
 
+from bridge.coordinator.consuming import to_its_end
 from bridge.coordinator.dead import DeadLetters
 from bridge.coordinator.ledger import Ledger
 from bridge.coordinator.looking import look_back
@@ -70,11 +72,11 @@ class Timers:
             self._repeat(self.tidy, _SLOW_TICK_S),
         )
 
-    async def _repeat(self, work: Callable[[], Awaitable[None]], every_s: float) -> None:
+    async def _repeat(self, work: Callable[[], Coroutine[Any, Any, None]], every_s: float) -> None:
         while True:
             pause = every_s
             try:
-                await work()
+                await to_its_end(work())
             except (StoreUnavailable, BrokerUnavailable, Unroutable) as exc:
                 _log.warning("timers_waiting", reason=type(exc).__name__)
                 pause = _AFTER_OUTAGE_S
