@@ -65,18 +65,22 @@ async def test_reconnect_tells_only_what_changed(vhost_url: str, amqp_url: str, 
         await broker.announce("pause", b"5")
         proxy.restore()
         assert await read(news, 1) == [("pause", b"5")]
+        await broker.announce("other", b"changed")
+        assert await read(news, 1) == [("other", b"changed")]
         await far.close()
 
 
-async def test_announcement_without_a_stream_is_unavailable_and_heals(broker: RabbitmqBroker, vhost_url: str) -> None:
-    """When an operator deleted the stream, the announcement fails, the stream is made again, and a follower goes on."""
-    news = broker.follow()
-    await broker.announce("pause", b"1")
-    assert await read(news, 1) == [("pause", b"1")]
-    connection = await aiormq.connect(vhost_url)
+async def delete_stream(url: str) -> None:
+    """Delete the stream as an operator would."""
+    connection = await aiormq.connect(url)
     channel = await connection.channel()
     await channel.queue_delete("bridge.control.v1")
     await connection.close()
+
+
+async def test_announcement_without_a_stream_is_unavailable_and_heals(broker: RabbitmqBroker, vhost_url: str) -> None:
+    """When an operator deleted the stream, the announcement fails, and the stream is made again for the next one."""
+    await delete_stream(vhost_url)
     with pytest.raises(BrokerUnavailable):
         await broker.announce("pause", b"2")
 
@@ -88,7 +92,20 @@ async def test_announcement_without_a_stream_is_unavailable_and_heals(broker: Ra
         return True
 
     await eventually(announced)
-    assert await read(news, 1) == [("pause", b"3")]
+
+
+async def test_follower_outlives_its_stream(broker: RabbitmqBroker, vhost_url: str) -> None:
+    """When an operator deleted the stream, a follower goes on with the next one and still knows what it was told."""
+    news = broker.follow()
+    await broker.announce("pause", b"1")
+    await broker.announce("other", b"1")
+    assert dict(await read(news, 2)) == {"pause": b"1", "other": b"1"}
+    await delete_stream(vhost_url)
+    await eventually(lambda: not broker.is_ready)
+    await eventually(lambda: broker.is_ready)
+    await broker.announce("other", b"1")
+    await broker.announce("pause", b"2")
+    assert await read(news, 1) == [("pause", b"2")]
 
 
 async def test_follower_waits_for_the_stream(vhost_url: str) -> None:

@@ -21,6 +21,8 @@ async def main(url: str) -> None:
         await (await take_one(subscription)).release()
         await broker.close()
     await asyncio.gather(follower, *publishes)
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    sys.stdout.write("".join(f"left: {task.get_name()} {task.get_coro()}\n" for task in left))
 
 
 if __name__ == "__main__":
