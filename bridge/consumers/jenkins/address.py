@@ -25,6 +25,7 @@ READ_TIMEOUT = timedelta(seconds=75)
 _URL = re.compile(r"[!-~]+")
 _NOT_IN_A_URL = frozenset('"<>\\^`{|}')
 _RUN = re.compile(r"((?:job/(?:[A-Za-z0-9\-._~!$&'()*+,=:@]|%[0-9A-Fa-f]{2})+/)+)([1-9][0-9]{0,8})/?")
+_LIKE_A_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -56,15 +57,7 @@ class JenkinsSettings(TargetSettings):
         return value
 
 
-def _compiled(expression: str) -> str:
-    try:
-        jmespath.compile(expression)
-    except (ValueError, RecursionError):  # the parser's own text repeats the expression
-        raise ValueError("expected a JMESPath expression") from None
-    return expression
-
-
-Expression = Annotated[str, Field(max_length=1000), AfterValidator(_compiled)]
+Expression = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 def _not_dots(input_id: str) -> str:
@@ -125,8 +118,14 @@ class JenkinsAddress(Address):
         return self.repeats
 
     def canonical(self, settings: JenkinsSettings) -> str:
-        """Return the build's path decoded once and the id that Jenkins knows, as JSON."""
+        """Return the build's path decoded once and the id that Jenkins knows, as JSON.
+
+        Raises:
+            AddressError: build_url is elsewhere or no build, or an expression cannot be read.
+        """
         place = self.place(settings)
+        for name, expression in (self.parameters or {}).items():
+            _check_expression(name, expression)
         return orjson.dumps([unquote(place.run), place.id]).decode()
 
     def place(self, settings: JenkinsSettings) -> Place:
@@ -149,6 +148,14 @@ class JenkinsAddress(Address):
 def normalise(input_id: str) -> str:
     """Return the id as Jenkins makes it: a first letter a-z raised, nothing else."""
     return input_id[0].upper() + input_id[1:] if "a" <= input_id[0] <= "z" else input_id
+
+
+def _check_expression(name: str, expression: str) -> None:
+    try:
+        jmespath.compile(expression)
+    except (ValueError, RecursionError):  # the parser's own text repeats the expression
+        pointer = f"/parameters/{name}" if _LIKE_A_NAME.fullmatch(name) else "/parameters"
+        raise AddressError(pointer, "expected a JMESPath expression") from None
 
 
 def _split(url: str) -> SplitResult:
