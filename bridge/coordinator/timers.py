@@ -67,10 +67,9 @@ class Timers:
 
     async def run(self) -> None:
         """Tick until cancelled; while store or broker are away, try again each second."""
-        await asyncio.gather(
-            self._repeat(self.tick, _TICK_S),
-            self._repeat(self.tidy, _SLOW_TICK_S),
-        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._repeat(self.tick, _TICK_S))
+            group.create_task(self._repeat(self.tidy, _SLOW_TICK_S))
 
     async def _repeat(self, work: Callable[[], Coroutine[Any, Any, None]], every_s: float) -> None:
         while True:
