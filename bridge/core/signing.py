@@ -79,10 +79,7 @@ def _millis(moment: datetime) -> int:
 
 def hmac_sha256(key: bytes, *parts: bytes) -> bytes:
     """Return the HMAC-SHA256 of the concatenated *parts*."""
-    digest = hmac.new(key, digestmod=hashlib.sha256)
-    for part in parts:
-        digest.update(part)
-    return digest.digest()
+    return hmac.digest(key, parts[0] if len(parts) == 1 else b"".join(parts), "sha256")
 
 
 def matches_any(candidates: Sequence[bytes], expected: Sequence[bytes]) -> bool:

@@ -5,6 +5,7 @@ leaks. Who counts what: ingress and coordinator events, the coordinator resoluti
 """
 
 from datetime import timedelta
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -61,7 +62,13 @@ _requests = Histogram(
 
 def observe_request(source: str, status: int, seconds: float) -> None:
     """Count one answer of ingress; *source*: a configured name, `callback` or `unknown`."""
-    _requests.labels(source, str(status)).observe(seconds)
+    _request_child(source, status).observe(seconds)
+
+
+@cache
+def _request_child(source: str, status: int) -> Histogram:
+    """Return the labelled figure: looking it up anew for each request would cost more than counting it."""
+    return _requests.labels(source, str(status))
 
 
 def show_queue(queue: QueueView) -> None:
