@@ -5,11 +5,12 @@ from typing import Annotated
 import typer
 
 from bridge import __version__
-from bridge.cli import config, dead, event, queue, run, schema, target, verify, wait
+from bridge.cli import config, dead, demo, event, queue, run, schema, target, verify, wait
 from bridge.cli.options import group
 
 app = group("Lets a CI pipeline wait for a system outside CI, and resumes it once when that system calls back.")
 app.command("run")(run.run)
+app.command("demo")(demo.demo)
 app.add_typer(config.app, name="config")
 app.command("schema")(schema.schema)
 app.add_typer(wait.app, name="wait")

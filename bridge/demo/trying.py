@@ -1,0 +1,48 @@
+"""What to try next with curl: commands that work as they stand while the demo's bridge runs."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from bridge.demo.setting import JENKINS_TOKEN, JENKINS_USER, Setting
+from bridge.demo.stage import Stage
+from bridge.testing.jenkins import Input, Parameter
+
+JOB = "job/try-it"
+
+
+class Try(NamedTuple):
+    """A command line for a shell, and what it does."""
+
+    why: str
+    command: str
+
+
+def prepare(stage: Stage) -> str:
+    """Start a build that waits for whoever tries; return its URL."""
+    waiting = Input(id="answer", parameters=(Parameter(name="ANSWER"),))
+    return stage.jenkins.url_of(stage.jenkins.start_build(JOB, inputs=[waiting]))
+
+
+def commands(setting: Setting, build_url: str) -> Sequence[Try]:
+    """Return the commands in the order in which they are tried."""
+    asked = {"target": "jenkins", "address": {"build_url": build_url, "input_id": "answer"}, "timeout": "1h"}
+    get = 'curl -sS -H "Authorization: Bearer $TOKEN"'
+    return (
+        Try("where the bridge is, and a token for its API", f"BRIDGE={setting.url} TOKEN={setting.api_token}"),
+        Try(
+            "a build waits at an input: open a wait for it; the answer is its callback URL",
+            f"CALLBACK=$({get} -H 'Accept: text/plain' -d {shlex.quote(json.dumps(asked))} $BRIDGE/v1/waits)",
+        ),
+        Try("how far is the remote?", 'curl -sS -X POST "$CALLBACK/progress?percent=50&message=half"'),
+        Try("waits and queues", f'{get} "$BRIDGE/v1/waits?state=open" $BRIDGE/v1/queues'),
+        Try(
+            "the remote calls back: it needs the URL and nothing else",
+            """curl -sS -d '{"ANSWER": "42"}' "$CALLBACK\"""",
+        ),
+        Try(
+            "what became of the build",
+            f"curl -sS -u {JENKINS_USER}:{JENKINS_TOKEN} '{build_url}api/json?tree=building,result'",
+        ),
+    )
