@@ -248,6 +248,34 @@ async def test_cut_network_heals(vhost_url: str, proxy: TcpProxy) -> None:
     await broker.close()
 
 
+async def test_silent_peer_is_taken_for_dead(vhost_url: str, proxy: TcpProxy) -> None:
+    """A connection without heartbeats is given up, so that a consumer behind a dead firewall comes back."""
+    broker = await opened(proxy.through(vhost_url) + "?heartbeat=1")
+    async with broker.subscribe(QUEUE, prefetch=1) as subscription:
+        await eventually(lambda: broker.is_ready)
+        proxy.stall()
+        await eventually(lambda: not (broker._publishing.is_open or broker._consuming.is_open))
+        proxy.restore()
+        await eventually(lambda: broker.is_ready)
+        await broker.publish(message("x"))
+        assert (await take_one(subscription)).body == b"x"
+    await broker.close()
+
+
+async def test_close_does_not_wait_for_a_silent_peer(vhost_url: str, proxy: TcpProxy) -> None:
+    """At shutdown a network that says nothing more costs seconds, and leaves no task behind."""
+    before = asyncio.all_tasks()
+    broker = await opened(proxy.through(vhost_url))
+    async with broker.subscribe(QUEUE, prefetch=1):
+        await eventually(lambda: broker.is_ready)
+        proxy.stall()
+        async with asyncio.timeout(10):
+            await broker.close()
+    proxy.cut()
+    proxy.restore()
+    await eventually(lambda: not [task for task in asyncio.all_tasks() - before if "_pump" not in str(task)])
+
+
 async def test_another_host_of_the_list_is_taken(vhost_url: str, proxy: TcpProxy) -> None:
     """With two hosts one may be away."""
     dead = proxy.through(vhost_url)

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from aiormq.abc import AbstractChannel
-from aiormq.exceptions import AMQPError, ChannelNotFoundEntity, PublishError
+from aiormq.exceptions import ChannelNotFoundEntity, PublishError
 
-from bridge.core.errors import BrokerUnavailable
+from bridge.core.errors import BridgeError, BrokerUnavailable
 
 RPC_TIMEOUT_S = 10.0
 """Longest wait for the answer to one method of the protocol."""
+CLOSE_TIMEOUT_S = 3.0
+"""Longest wait for a channel's or a connection's end."""
 
 
 class NotDeclared(BrokerUnavailable):
@@ -30,7 +32,7 @@ def driver_errors() -> Iterator[None]:
     """
     try:
         yield
-    except BrokerUnavailable:
+    except BridgeError:
         raise
     except asyncio.CancelledError as exc:
         task = asyncio.current_task()
@@ -41,12 +43,12 @@ def driver_errors() -> Iterator[None]:
         raise NotDeclared(str(exc)) from exc
     except PublishError:
         raise BrokerUnavailable("the broker returned a message") from None  # its text would hold the body
-    except (AMQPError, OSError, RuntimeError, ValueError) as exc:
+    except Exception as exc:  # whatever a connection that breaks half-way makes it raise: supervision must go on
         raise BrokerUnavailable(f"{type(exc).__name__}: {exc}") from exc
 
 
 async def close_channel(channel: AbstractChannel) -> None:
     """Close *channel* as well as that goes; on a lost connection there is nothing left to close."""
     with suppress(BrokerUnavailable), driver_errors():
-        async with asyncio.timeout(RPC_TIMEOUT_S):
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await channel.close()

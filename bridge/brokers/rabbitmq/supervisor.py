@@ -15,12 +15,11 @@ from aiormq import Connection
 from yarl import URL
 
 from bridge.brokers.rabbitmq.batching import is_blocked
-from bridge.brokers.rabbitmq.errors import driver_errors
+from bridge.brokers.rabbitmq.errors import CLOSE_TIMEOUT_S, driver_errors
 from bridge.brokers.rabbitmq.tasks import end, first_of
 from bridge.core.errors import BrokerUnavailable, ConfigError
 
 CONNECT_TIMEOUT_S = 5.0
-CLOSE_TIMEOUT_S = 5.0
 HEARTBEAT_S = 10
 """A peer that is silent for about three of these is taken for dead; the driver's own default would be three minutes."""
 BACKOFF_S = (0.2, 2.0)
