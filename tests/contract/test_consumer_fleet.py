@@ -34,9 +34,8 @@ SPECIMENS = {
     ),
     "codepipeline": Specimen(
         "codepipeline",
-        settings={"region": "eu-west-1"},
+        settings={"region": "eu-west-1", "access_key_id": "AKIDEXAMPLE", "secret_access_key": SECRET},
         address={"job_id": "11111111-abcd-1111-abcd-111111abcdef"},
-        uses_http=False,
     ),
 }
 

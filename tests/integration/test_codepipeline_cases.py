@@ -1,5 +1,6 @@
 """The cases of the CodePipeline contract that the worker sees, by number, against the emulator over HTTP; boto3 looks afterwards."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from bridge.testing.codepipeline import CodepipelineEmulator
 from bridge.testing.emulator import FaultKind
 from tests.support.codepipeline_boto3 import REGION, Boto, boto
 from tests.support.fakes import eventually
+from tests.support.in_process import Bridge, bridge, local
 from tests.support.worker_rig import WorkerRig, worker_rig
 
 NEGATIVE = (Outcome.FAILED, Outcome.CANCELLED, Outcome.TIMED_OUT)
@@ -549,3 +551,70 @@ async def test_codepipeline_case_35_secrets_stay_out_of_logs(caplog: pytest.LogC
             await eventually(lambda: one.rig.worker.status.is_breaker_open)
         assert one.calls[:2] == [GET, SUCCESS]
         assert "s3cret" not in f"{logs} {caplog.text} {one.rig.reports}"
+
+
+# --- the whole line: a wait, its callback URL, and what a client may name
+
+
+@asynccontextmanager
+async def line(folder: Path) -> AsyncIterator[tuple[Bridge, CodepipelineEmulator, Boto]]:
+    """Run a whole bridge with CodePipeline as a target; its key is in files."""
+    (folder / "key-id").write_text(KEYS["access_key_id"])
+    (folder / "key").write_text(KEYS["secret_access_key"])
+    codepipeline = CodepipelineEmulator()
+    async with codepipeline.serve() as url, boto(url) as aws:
+        target = (
+            f'[targets.aws]\nconsumer = "codepipeline"\nregion = "{REGION}"\nendpoint_url = "{url}"\n'
+            'access_key_id_file = "key-id"\nsecret_access_key_file = "key"\n'
+        )
+        async with bridge(folder, more=target) as made:
+            yield made, codepipeline, aws
+
+
+def puts(codepipeline: CodepipelineEmulator) -> list[str]:
+    targets = [entry.headers["x-amz-target"] for entry in codepipeline.log]
+    return [target for target in targets if "Put" in target]
+
+
+async def told(made: Bridge, path: str, word: str) -> None:
+    """Wait until what the API answers at *path* holds *word*."""
+    async with asyncio.timeout(10):
+        while True:
+            if word in str((await made.api.call("GET", path))[1]):
+                return
+            await asyncio.sleep(0.02)
+
+
+async def test_codepipeline_case_06_the_same_webhook_twice_is_one_put(tmp_path: Path) -> None:
+    """Progress is seen on the wait and sent nowhere; two successes are one Put; boto3 sees the pipeline succeeded."""
+    async with line(tmp_path) as (made, codepipeline, aws):
+        codepipeline.start_execution()
+        job = await aws.take()
+        wait = await made.api.register("aws", {"job_id": job["id"]})
+        url = local(made, wait["callback_url"])
+        assert await made.post(f"{url}/progress?percent=40&message=linking") == 202
+        await told(made, f"/v1/waits/{wait['id']}", "'percent': 40, 'message': 'linking'")
+        assert puts(codepipeline) == []
+        said = {"outcome": "succeeded", "summary": "3 of 3", "external_execution_id": "demo/42"}
+        assert [await made.post(url, json=said) for _ in range(2)] == [202, 202]
+        await made.api.wait_until(wait["id"], "resolved")
+        latest = await aws.latest()
+        assert (latest["status"], latest["summary"], latest["externalExecutionId"]) == (
+            "Succeeded",
+            "3 of 3",
+            "demo/42",
+        )
+        await told(made, "/v1/events", "'duplicate'")
+        assert puts(codepipeline) == ["CodePipeline_20150709.PutJobSuccessResult"]
+        assert [effect.kind for effect in codepipeline.effects] == ["job.succeeded"]
+
+
+async def test_codepipeline_case_23_an_approval_is_not_supported_yet(tmp_path: Path) -> None:
+    """What comes in a later version is told from a mistake, with its field; nothing is asked of AWS."""
+    async with line(tmp_path) as (made, codepipeline, _):
+        address = {"approval": {"pipeline": "p", "stage": "s", "action": "a", "token": "t"}}
+        asked = {"target": "aws", "address": address, "timeout": "1h"}
+        status, problem = await made.api.call("POST", "/v1/waits", json=asked)
+        assert (status, problem["type"]) == (422, "/problems/not-supported")
+        assert [error["pointer"] for error in problem["errors"]] == ["/address/approval"]
+        assert codepipeline.log == []
