@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Awaitable
 from contextlib import suppress
 
-_AGAIN_S = 1.0
+AGAIN_S = 4.0
+"""Longer than an orderly end takes (`errors.CLOSE_TIMEOUT_S`): a second cancellation would cut that short."""
 
 
 async def first_of(*awaitables: Awaitable[object]) -> None:
@@ -34,6 +35,6 @@ async def end(task: asyncio.Task[None] | None) -> None:
         return
     while not task.done():
         task.cancel()
-        await asyncio.wait({task}, timeout=_AGAIN_S)
+        await asyncio.wait({task}, timeout=AGAIN_S)
     with suppress(asyncio.CancelledError):
         task.result()

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from bridge.brokers.rabbitmq import tasks
 from bridge.brokers.rabbitmq.tasks import end, first_of
 
 
@@ -23,8 +24,9 @@ async def test_swallowed_cancellation_ends_the_next_wait() -> None:
     assert task.cancelled()
 
 
-async def test_end_cancels_until_the_task_has_ended() -> None:
+async def test_end_cancels_until_the_task_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """One dropped cancellation does not keep a process from closing."""
+    monkeypatch.setattr(tasks, "AGAIN_S", 0.01)
 
     async def deaf() -> None:
         try:
