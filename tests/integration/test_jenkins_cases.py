@@ -206,6 +206,15 @@ async def test_jenkins_case_04_repeats_in_doubt_sends_nothing_again(kind: FaultK
         assert len(one.answers) == (kind is FaultKind.RESET_AFTER)
 
 
+async def test_jenkins_case_04_repeats_tries_illegal_parameters_once(jenkins: Stage) -> None:
+    """500 and an input of this id still pending: it may be the next one, so there is no second try."""
+    body = (Input(id="Go", parameters=(Parameter(name="R", type="run"),)),)
+    build = jenkins.jenkins.start_build("job/app", inputs=[Loop(times=2, body=body)])
+    await jenkins.send(build, repeats=True, data=EventData(body={"R": "no/such#7"}), sent={"is_cleared": True})
+    assert (await jenkins.final()).reason == "refused"
+    assert len(jenkins.posts) == 1
+
+
 PARAMETERS = (
     Parameter(name="NOTES", type="text"),
     Parameter(name="VERSION"),

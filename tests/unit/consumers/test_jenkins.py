@@ -12,6 +12,7 @@ from bridge.consumers.jenkins.parameters import Declared
 from bridge.core.event import Outcome
 from bridge.core.outcome import AlreadyDone, Done, Ending, Gone, Health, Later, NotYet, Refused, Sight, Standing
 from bridge.core.request import Call, Reply
+from bridge.testing.fleet import Specimen
 from tests.support.fakes import a_resolution
 
 PLACE = Place("/job/app", 7, "Go")
@@ -196,7 +197,8 @@ EMPTY = Reply(200, {}, b"")
 OOPS = Reply(500, {}, b"<h1>Oops!</h1>")
 MISSING = Reply(404, {}, b"<h1>Oops!</h1>")
 LOGIN = Reply(302, {"location": "https://sso.example/"}, b"")
-EMPTY_PAGE = Reply(200, {"content-type": "text/html;charset=utf-8"}, b"")
+EMPTY_PAGE = Reply(200, {"content-type": "text/html;charset=utf-8", "x-content-type-options": "nosniff"}, b"")
+WORDS = Reply(200, {"x-content-type-options": "nosniff"}, b"ok")
 
 
 @pytest.mark.parametrize(
@@ -241,6 +243,9 @@ WAITING, ABSENT, GONE = Standing.WAITING, Standing.ABSENT, Standing.GONE
         (PAGE, ABSENT, AlreadyDone),
         (PAGE, WAITING, Later),
         (EMPTY_PAGE, WAITING, Later),
+        (EMPTY_PAGE, ABSENT, AlreadyDone),
+        (WORDS, WAITING, Later),
+        (WORDS, ABSENT, AlreadyDone),
         (LOGIN, ABSENT, AlreadyDone),
         (LOGIN, WAITING, Later),
     ],
@@ -305,3 +310,33 @@ def test_an_answer_that_cannot_be_read_back_is_in_doubt() -> None:
     """The next attempt looks before it sends."""
     later = Later("away", is_doubtful=True)
     assert conclude(Call.post("/"), TAKEN, Seen(), later, is_repeated=False) == later
+
+
+# ---- without a look before
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (build(building=False, result="SUCCESS"), Gone("the build is over: SUCCESS")),
+        (build(), NotYet("no input of this id is pending")),
+        (build(execution("Go", settled=True)), AlreadyDone("answered a moment ago")),
+    ],
+)
+async def test_resume_looks_by_itself_and_sends_nothing_to_what_does_not_wait(
+    document: dict[str, Any], expected: Ending
+) -> None:
+    """Whoever did not look gets the same answer as whoever did."""
+    settings = {"base_url": "https://j.example/", "username": "bridge", "token": "t"}
+    consumer, http = Specimen("jenkins", settings, address().model_dump()).make(reply(document))
+    assert await consumer.resume_seen(address(), a_resolution(), None) == expected
+    assert [call.method for call in http.calls] == ["GET"]
+
+
+async def test_a_listing_that_fails_is_told_as_it_is() -> None:
+    """Jenkins itself answers 500 when it could not load the build: later, with nothing sent and no doubt."""
+    settings = {"base_url": "https://j.example/", "username": "bridge", "token": "t"}
+    consumer, _ = Specimen("jenkins", settings, address().model_dump()).make(OOPS)
+    with pytest.raises(Later) as caught:
+        await consumer.look_closely(address())
+    assert caught.value == Later("the platform answered 500")
