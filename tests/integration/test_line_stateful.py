@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
+from bridge.coordinator.store.engine import Database
+from bridge.coordinator.store.tables import metadata
 from bridge.core.event import Outcome
 from bridge.core.topology import RESOLUTIONS
 from bridge.core.wait import Reason, State, Wait
@@ -164,3 +166,22 @@ def test_no_order_resumes_twice_or_forgets_on_sqlite(run_machine: Any, tmp_path:
     """Two coordinators on one SQLite file, with a platform that tells and one that does not."""
     numbers: Iterator[int] = iter(range(1_000_000))
     run_machine(lambda: f"sqlite:///{tmp_path}/{next(numbers)}.db", kind, 60)
+
+
+def test_no_order_resumes_twice_or_forgets_on_postgresql(run_machine: Any, database_url: str) -> None:
+    """Two coordinators whose transactions really overlap."""
+
+    def emptied() -> str:
+        asyncio.run(_empty(database_url))
+        return database_url
+
+    run_machine(emptied, Simulated, 40)
+
+
+async def _empty(url: str) -> None:
+    database = Database(url)
+    await database.migrate()
+    async with database.write() as tx:
+        for table in metadata.tables.values():
+            await tx.execute(table.delete())
+    await database.close()
