@@ -63,14 +63,11 @@ class Waiting:
 @asynccontextmanager
 async def jenkins_process(folder: Path) -> AsyncIterator[str]:
     """Run the Jenkins emulator apart, so that it outlives the bridge; yield its URL."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "bridge.testing.jenkins",
-        cwd=Path(__file__).parents[2],
-        stdout=asyncio.subprocess.PIPE,
-        stderr=(folder / "jenkins.log").open("ab"),
-    )
+    command = (sys.executable, "-m", "bridge.testing.jenkins")
+    with (folder / "jenkins.log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=Path(__file__).parents[2], stdout=asyncio.subprocess.PIPE, stderr=log
+        )
     assert process.stdout is not None
     try:
         yield (await process.stdout.readline()).decode().strip()
