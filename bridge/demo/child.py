@@ -115,9 +115,10 @@ def shown(arguments: Sequence[str], width: int) -> list[str]:
         first, *more = word.split("\n")
         if len(lines[-1]) + len(first) + _ROOM > width:
             lines[-1] += " \\"
-            lines.append("   ")
-        lines[-1] += f" {first}"
-        lines += [f"     {line}" for line in more]
+            lines.append(first)
+        else:
+            lines[-1] += f" {first}"
+        lines += [f"  {line}" for line in more]
     return lines
 
 

@@ -77,7 +77,7 @@ def _entry(entry: Mapping[str, Any], target: str) -> str | None:
         case "attempt" if ending:
             return f"{target}: attempt {attempt}: {_words(ending)}{f' ({note})' if note else ''}; tries again"
         case "report":
-            return f"{target}: attempt {attempt}: {_words(ending)}{f' ({note})' if note else ''}"
+            return f"{target}: attempt {attempt}: {_words(ending)}{f' ({note})' if note and ending != 'done' else ''}"
         case "event" if note in ("duplicate", "late", "ignored"):
             return f"one more event for the wait: {note}"
     return None

@@ -11,6 +11,7 @@ _COLOURS = {"bridge": "green", "Jenkins": "blue", "CircleCI": "magenta", "CodePi
 _REMOTE = "cyan"
 _WHO = 14
 _INDENT = 6 + 2 + _WHO
+_COMMAND_INDENT = 12
 _PLAIN_WIDTH = 100
 _MAX_WIDTH = 120
 
@@ -54,7 +55,9 @@ class Timeline:
 
     def command(self, who: str, lines: Sequence[str]) -> None:
         """Print a command that *who* runs, before it runs."""
-        self._story_lines(who, [f"$ {lines[0]}", *(f"  {line}" for line in lines[1:])], None)
+        self._story_lines(who, [f"$ {lines[0]}"], None)
+        for line in lines[1:]:
+            self._print(Text(" " * _COMMAND_INDENT + line))
 
     def note(self, text: str | Text) -> None:
         """Print text that belongs to no story, as it is: what is to be copied is not folded."""

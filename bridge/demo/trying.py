@@ -1,7 +1,5 @@
 """What to try next with curl: commands that work as they stand while the demo's bridge runs."""
 
-import json
-import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -27,16 +25,18 @@ def prepare(stage: Stage) -> str:
 
 def commands(setting: Setting, build_url: str) -> Sequence[Try]:
     """Return the commands in the order in which they are tried."""
-    asked = {"target": "jenkins", "address": {"build_url": build_url, "input_id": "answer"}, "timeout": "1h"}
     get = 'curl -sS -H "Authorization: Bearer $TOKEN"'
     return (
         Try("where the bridge is, and a token for its API", f"BRIDGE={setting.url} TOKEN={setting.api_token}"),
         Try(
             "a build waits at an input: open a wait for it; the answer is its callback URL",
-            f"CALLBACK=$({get} -H 'Accept: text/plain' -d {shlex.quote(json.dumps(asked))} $BRIDGE/v1/waits)",
+            f"CALLBACK=$({get} -H 'Accept: text/plain' \\\n"
+            """  -d '{"target": "jenkins", "timeout": "1h", "address": {"input_id": "answer",\n"""
+            f"""       "build_url": "{build_url}"}}}}' $BRIDGE/v1/waits)""",
         ),
         Try("how far is the remote?", 'curl -sS -X POST "$CALLBACK/progress?percent=50&message=half"'),
-        Try("waits and queues", f'{get} "$BRIDGE/v1/waits?state=open" $BRIDGE/v1/queues'),
+        Try("what waits", f'{get} "$BRIDGE/v1/waits?state=open"'),
+        Try("what is on its way", f"{get} $BRIDGE/v1/queues"),
         Try(
             "the remote calls back: it needs the URL and nothing else",
             """curl -sS -d '{"ANSWER": "42"}' "$CALLBACK\"""",

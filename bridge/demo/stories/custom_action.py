@@ -24,7 +24,7 @@ ABOUT = (
 ABOUT_FAILURE = "The same with a load test that fails: the job fails with the type and the words of the remote."
 
 ACTION_TYPE = {"category": "Test", "owner": "Custom", "provider": "LoadTest", "version": "1"}
-PROGRESS = '{"percent": 40, "message": "ramping up: 160 of 400 users"}'
+PROGRESS = '{"percent": 40, "message": "160 of 400 users"}'
 SUCCESS = """\
 {"summary": "p95 182 ms at 400 users",
  "external_execution_id": "run-4711",
