@@ -51,7 +51,9 @@ class Timeline:
 
     def say(self, who: str, text: str, *, at: datetime | None = None) -> None:
         """Print one line of the story; a long one goes on below itself."""
-        self._story_lines(who, textwrap.wrap(text, self.text_width, break_on_hyphens=False) or [""], at)
+        self._story_lines(
+            who, textwrap.wrap(text, self.text_width, break_on_hyphens=False, break_long_words=False) or [""], at
+        )
 
     def command(self, who: str, lines: Sequence[str]) -> None:
         """Print a command that *who* runs, before it runs."""

@@ -94,7 +94,7 @@ class Demo:
 
     @property
     def folder(self) -> Path:
-        found = re.search(r"log are in (/\S+)", self.text)
+        found = re.search(r"log are in\s+(/\S+)", self.text)
         assert found, self.text
         return Path(found[1])
 
