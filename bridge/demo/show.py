@@ -82,7 +82,8 @@ async def _show(stage: Stage, *, keep: bool) -> int:
     if keep:
         await _keep(stage)
     else:
-        stage.timeline.note("Next: the same with --keep leaves all of this running, and shows what to try with curl.")
+        stage.timeline.note("\nWhat to try next, with --keep, which leaves all of this running:\n")
+        _suggest(stage.timeline, "http://127.0.0.1:…", "…", f"http://127.0.0.1:…/{trying.JOB}/1/")
     return code
 
 
@@ -139,12 +140,15 @@ def _summarise(timeline: Timeline, rows: Sequence[Row]) -> None:
 
 async def _keep(stage: Stage) -> None:
     """Say what to try, and leave everything running until a signal comes."""
-    build_url = trying.prepare(stage)
-    timeline = stage.timeline
-    timeline.note("\nStill running; Ctrl-C ends it. What to try, in a shell:\n")
-    for attempt in trying.commands(stage.setting, build_url):
-        timeline.note(f"# {attempt.why}")
-        timeline.note(attempt.command)
-    timeline.note(f"\nStatus page: {stage.setting.url}/ (any user; the token is the password)")
+    setting, timeline = stage.setting, stage.timeline
+    timeline.note("\nStill running; Ctrl-C ends it. What to try, in another shell:\n")
+    _suggest(timeline, setting.url, setting.api_token, trying.prepare(stage))
+    timeline.note(f"\nStatus page: {setting.url}/ (any user; the token is the password)")
     with suppress(asyncio.CancelledError):
         await asyncio.Event().wait()
+
+
+def _suggest(timeline: Timeline, url: str, token: str, build_url: str) -> None:
+    for attempt in trying.commands(url, token, build_url):
+        timeline.note(f"# {attempt.why}")
+        timeline.note(attempt.command)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bridge.demo.setting import JENKINS_TOKEN, JENKINS_USER, Setting
+from bridge.demo.setting import JENKINS_TOKEN, JENKINS_USER
 from bridge.demo.stage import Stage
 from bridge.testing.jenkins import Input, Parameter
 
@@ -23,11 +23,11 @@ def prepare(stage: Stage) -> str:
     return stage.jenkins.url_of(stage.jenkins.start_build(JOB, inputs=[waiting]))
 
 
-def commands(setting: Setting, build_url: str) -> Sequence[Try]:
-    """Return the commands in the order in which they are tried."""
+def commands(url: str, token: str, build_url: str) -> Sequence[Try]:
+    """Return the commands in the order in which they are tried. url, token: of the bridge's API; build_url: as of prepare()."""
     get = 'curl -sS -H "Authorization: Bearer $TOKEN"'
     return (
-        Try("where the bridge is, and a token for its API", f"BRIDGE={setting.url} TOKEN={setting.api_token}"),
+        Try("where the bridge is, and a token for its API", f"BRIDGE={url} TOKEN={token}"),
         Try(
             "a build waits at an input: open a wait for it; the answer is its callback URL",
             f"CALLBACK=$({get} -H 'Accept: text/plain' \\\n"

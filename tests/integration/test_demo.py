@@ -199,7 +199,7 @@ async def test_kept_demo_can_be_tried_with_curl() -> None:
     """Each command that is shown works as it stands; Ctrl-C ends everything."""
     async with started((*DEMO, "--keep")) as demo:
         await demo.until("Status page")
-        script = demo.text.partition("in a shell:\n")[2].partition("Status page")[0]
+        script = demo.text.partition("in another shell:\n")[2].partition("Status page")[0]
         output = await shell(script)
         assert "/problems/" not in output
         assert output.count('{"event":"') == 2
