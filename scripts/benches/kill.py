@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from scripts.benches.common import Section, postgres, rabbitmq, say
-from tests.support.bridge_process import BridgeProcess, Setup
+from tests.support.bridge_process import Setup, line_of
 from tests.support.campaign import JENKINS_SECTION, Result, jenkins_process, run
 from tests.support.servers import drop_database, drop_vhost, fresh_database, fresh_vhost
 
@@ -54,5 +54,5 @@ async def _campaign(folder: Path, stack: ExitStack, *, is_local: bool, kills: in
             folder, broker, store, JENKINS_SECTION.format(url=jenkins), {"TEST_JENKINS_TOKEN": "jenkins-token"}
         )
         setup.write()
-        processes = [BridgeProcess(setup, roles=role, port=setup.port + number) for number, role in enumerate(roles)]
+        processes = line_of(setup, roles)
         return await run(setup, processes, jenkins, kills=kills, per_s=per_s)

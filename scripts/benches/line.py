@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 
 from scripts.benches.common import Section, postgres, rabbitmq, say
-from tests.support.bridge_process import BridgeProcess, Setup
+from tests.support.bridge_process import Setup, line_of
 from tests.support.campaign import JENKINS_SECTION, Waiting, jenkins_process, open_waits, start_all
 from tests.support.load import Pool, open_loop, request
 from tests.support.servers import drop_database, drop_vhost, fresh_database, fresh_vhost, metrics_url
@@ -45,7 +45,7 @@ async def measure(*, is_local: bool, seconds: float, per_s: float) -> Section:
 async def _measure(
     setup: Setup, roles: Sequence[Sequence[str]], jenkins: str, *, is_local: bool, seconds: float, per_s: float
 ) -> Section:
-    processes = [BridgeProcess(setup, roles=role, port=setup.port + number) for number, role in enumerate(roles)]
+    processes = line_of(setup, roles)
     await start_all(processes)
     api_url = processes[1 if len(processes) > 1 else 0].url
     async with aiohttp.ClientSession() as session:

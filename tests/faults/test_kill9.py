@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.bridge_process import BridgeProcess, Setup
+from tests.support.bridge_process import Setup, line_of
 from tests.support.campaign import JENKINS_SECTION, Result, jenkins_process, run
 
 KILLS = 3
@@ -16,7 +16,7 @@ async def campaign(folder: Path, broker: str, store: str, *roles: list[str]) -> 
         secrets = {"TEST_JENKINS_TOKEN": "jenkins-token"}
         setup = Setup(folder, broker, store, JENKINS_SECTION.format(url=jenkins), secrets)
         setup.write()
-        processes = [BridgeProcess(setup, roles=role, port=setup.port + number) for number, role in enumerate(roles)]
+        processes = line_of(setup, roles)
         return await run(setup, processes, jenkins, kills=KILLS, per_s=PER_S)
 
 

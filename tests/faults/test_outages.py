@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.acme.emulator import TOKEN as ACME_TOKEN
 from tests.support.acme.emulator import AcmeEmulator
-from tests.support.bridge_process import Api, BridgeProcess, Setup, api
+from tests.support.bridge_process import Api, BridgeProcess, Setup, api, free_port, line_of
 from tests.support.servers import PostgresNode, RabbitmqNode, fresh_database, fresh_vhost
 
 SECTION = """
@@ -32,7 +32,7 @@ def setup_of(folder: Path, broker: str, store: str, acme_url: str) -> Setup:
 @asynccontextmanager
 async def line(setup: Setup, *roles: list[str]) -> AsyncIterator[list[BridgeProcess]]:
     """Run one process for each list of roles; end them in order."""
-    processes = [BridgeProcess(setup, roles=role, port=setup.port + number) for number, role in enumerate(roles)]
+    processes = line_of(setup, roles)
     for process in processes:
         await process.start()
     try:
@@ -66,7 +66,7 @@ async def test_start_order_is_free(tmp_path: Path, rabbitmq_node: RabbitmqNode, 
     rabbitmq_node.stop()
     async with line(setup, ["ingress"]) as (ingress,):
         await listening(ingress)
-        later = BridgeProcess(setup, roles=["coordinator", "worker"], port=setup.port + 1)
+        later = BridgeProcess(setup, roles=["coordinator", "worker"], port=free_port())
         await later.start()
         rabbitmq_node.start()
         try:
@@ -201,7 +201,7 @@ async def test_second_process_on_one_file_is_refused(tmp_path: Path, acme: AcmeE
     setup = setup_of(tmp_path, url, url, acme.base_url)
     async with line(setup, []) as (first,):
         await first.ready()
-        second = BridgeProcess(setup, port=setup.port + 1)
+        second = BridgeProcess(setup, port=free_port())
         await second.start()
         assert await second.ended() == 1
         assert "bridge.db" in second.tail()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import signal
 import socket
 import sys
@@ -18,14 +19,19 @@ TOKEN = "api-token-of-the-tests"  # noqa: S105 - opens nothing but a test's own 
 SECRET = "webhook-secret-of-the-tests"  # noqa: S105 - as above
 _READY_S = 30.0
 _POLL_S = 0.05
+_dice = random.SystemRandom()
 
 
 def free_port() -> int:
-    """Return a loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a loopback port that is free, below those that the kernel gives to clients: a killed server finds it free again."""
+    while True:
+        port = _dice.randrange(12_000, 20_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 @dataclass(slots=True)
@@ -74,6 +80,7 @@ class BridgeProcess:
     def __init__(
         self, setup: Setup, *, roles: Sequence[str] = (), targets: Sequence[str] = (), port: int | None = None
     ) -> None:
+        """Name its roles (none: all). port: the setup's own, the one of callback URLs, unless given."""
         self._setup = setup
         self._arguments = [part for role in roles for part in ("--role", role)]
         self._arguments += [part for target in targets for part in ("--target", target)]
@@ -153,6 +160,14 @@ class BridgeProcess:
         if process.returncode is None:
             process.send_signal(number)
         return await process.wait()
+
+
+def line_of(setup: Setup, roles: Sequence[Sequence[str]]) -> list[BridgeProcess]:
+    """Return a process for each list of roles; the first listens where the callback URLs point."""
+    return [
+        BridgeProcess(setup, roles=role, port=setup.port if number == 0 else free_port())
+        for number, role in enumerate(roles)
+    ]
 
 
 @asynccontextmanager
