@@ -3,9 +3,9 @@
 import re
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
+from pydantic import Field, WithJsonSchema, model_validator
 
-from bridge.core.consumer import Address, NotSupported
+from bridge.core.consumer import Address, AddressError, NotSupported
 
 _JOB_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _OTHERS = ("client_id", "approval", "work")
@@ -18,17 +18,10 @@ JobId = Annotated[str, WithJsonSchema({"type": "string", "pattern": f"^{_JOB_ID.
 class CodepipelineAddress(Address):
     """One job of a custom action or of a Lambda function, acknowledged by whoever took it before the remote system is called."""
 
-    client_id: Any = Field(default=None, description=_LATER)  # before job_id, whose form depends on it
+    job_id: JobId | None = Field(default=None, description="as CodePipeline gave it: a UUID in lower case")
+    client_id: Any = Field(default=None, description=_LATER)
     approval: Any = Field(default=None, description=_LATER)
     work: Any = Field(default=None, description=_LATER)
-    job_id: JobId | None = Field(default=None, description="as CodePipeline gave it: a UUID in lower case")
-
-    @field_validator("job_id")
-    @classmethod
-    def _is_one(cls, job_id: str | None, info: ValidationInfo) -> str | None:
-        if info.data.get("client_id") is None and job_id is not None and not _JOB_ID.fullmatch(job_id):
-            raise ValueError("expected a UUID in lower case")
-        return job_id
 
     @model_validator(mode="after")
     def _has_a_place(self) -> Self:
@@ -41,8 +34,11 @@ class CodepipelineAddress(Address):
 
         Raises:
             NotSupported: it is another kind of place.
+            AddressError: it is no job's id.
         """
         for name in _OTHERS:
             if getattr(self, name) is not None:
                 raise NotSupported(f"/{name}", "is not supported by this version")
-        return str(self.job_id)
+        if self.job_id is None or not _JOB_ID.fullmatch(self.job_id):  # with client_id it has another form
+            raise AddressError("/job_id", "expected a UUID in lower case")
+        return self.job_id
