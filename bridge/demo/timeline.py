@@ -1,5 +1,7 @@
 """What people see: seconds since the start, who, what. In colour on a terminal, plain text elsewhere."""
 
+import io
+import sys
 import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -17,7 +19,9 @@ _MAX_WIDTH = 120
 
 
 def make_console() -> Console:
-    """Return the console of standard output; a pipe has no width, so it gets one."""
+    """Return the console of standard output; a pipe has no width, so it gets one. No terminal is too old for a line."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=_PLAIN_WIDTH)
 
