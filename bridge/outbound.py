@@ -110,7 +110,13 @@ class AiohttpHttp:
         host = f"{self._origin.host}:{self._origin.port}"
         try:
             async with self._open().request(
-                call.method, url, headers=headers, data=body, timeout=timeout, allow_redirects=False
+                call.method,
+                url,
+                headers=headers,
+                data=body,
+                timeout=timeout,
+                allow_redirects=False,
+                skip_auto_headers=("Content-Type",) if body is None else None,  # what has no body has no type
             ) as response:
                 return await self._read(response, host)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as exc:

@@ -133,6 +133,13 @@ async def test_bodies_go_out_in_their_own_form(call: Call, kind: bytes, body: by
         assert f"Content-Length: {len(sent)}".encode() in head
 
 
+async def test_what_has_no_body_has_no_type() -> None:
+    """A POST without a body says nothing about a content type."""
+    async with wired() as (wire, http):
+        await http.send(Call.post("/approve"))
+        assert b"content-type" not in wire.requests[0].lower()
+
+
 async def test_a_reply_comes_back_whatever_its_status() -> None:
     """Statuses are the consumer's to judge; header names are lower case, of a repeated one the last."""
     answer = b"HTTP/1.1 503 No\r\nX-A: 1\r\nX-A: 2\r\nRetry-After: 7\r\nContent-Length: 2\r\n\r\nhi"

@@ -129,4 +129,4 @@ def test_the_example_is_a_config(tmp_path: Path) -> None:
     assert config.public_url == "https://bridge.example.com"
     assert config.waits.max_timeout == timedelta(days=7)
     assert set(config.worker_targets) == {"jenkins-prod", "circleci", "codepipeline-eu"}
-    assert warnings(config) == []
+    assert warnings(config) == ["sources.lab.unsigned: whoever knows its URL can send events of it"]
