@@ -40,18 +40,21 @@ def demo(*, keep: bool = False, broker_url: str | None = None) -> int:
     timeline = Timeline(make_console())
     folder = Path(tempfile.mkdtemp(prefix="bridge-demo-"))
     setting = Setting(folder, broker_url=broker_url)
+    is_left = False
     try:
         code = asyncio.run(_until_signalled(setting, timeline, keep=keep))
+        is_left = code != 0
     except asyncio.CancelledError:
         timeline.note("\nended before its end")
         code = _INTERRUPTED
     except DemoError as exc:
         timeline.note(f"\ndemo: {exc}")
-        code = 1
-    if code == 1 and setting.log.exists():
+        code, is_left = 1, setting.log.exists()
+    finally:
+        if not is_left:
+            shutil.rmtree(folder, ignore_errors=True)
+    if is_left:
         timeline.note(f"config and log are left in {folder}")
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
     return code
 
 

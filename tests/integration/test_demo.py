@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shlex
 import signal
 import sys
 import time
@@ -74,10 +75,11 @@ class Demo:
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 
-    async def kill(self) -> None:
+    async def end(self) -> None:
+        """End it in order where a failed test has left it: killed, it would leave its bridge behind."""
         if self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
+            self._process.terminate()
+            await self.ended()
 
     async def _line(self) -> str:
         assert self._process.stdout is not None
@@ -116,7 +118,7 @@ async def started(arguments: Sequence[str]) -> AsyncIterator[Demo]:
     try:
         yield demo
     finally:
-        await demo.kill()
+        await demo.end()
 
 
 async def play(*arguments: str) -> Demo:
@@ -225,6 +227,16 @@ async def shell(script: str) -> str:
     output, _ = await process.communicate()
     assert process.returncode == 0
     return output.decode()
+
+
+async def test_reader_that_goes_away_ends_everything() -> None:
+    """`bridge demo | head`: nothing is left behind."""
+    script = f"set -o pipefail; {shlex.quote(sys.executable)} {shlex.join(DEMO)} 2>&1 | head -n 6"
+    process = await asyncio.create_subprocess_exec("bash", "-c", script, stdout=asyncio.subprocess.PIPE)
+    demo = Demo(process)
+    assert await demo.ended() != 0
+    assert not demo.folder.exists()
+    assert not await demo.bridge_answers()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
