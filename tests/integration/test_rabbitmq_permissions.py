@@ -1,0 +1,101 @@
+"""The table of RabbitMQ users in the documents: each role works with the rights that it shows there."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from tests.support.acme.emulator import TOKEN as ACME_TOKEN
+from tests.support.acme.emulator import AcmeEmulator
+from tests.support.bridge_process import Api, BridgeProcess, Setup, api, free_port
+from tests.support.servers import RabbitmqNode, drop_vhost, fresh_vhost
+
+PAGE = Path(__file__).parents[2] / "docs/how-to/rabbitmq-and-postgresql.md"
+ROW = re.compile(r"^\| `(bridge-\w+)` \| `(.*)` \| `(.*)` \| `(.*)` \|$", re.MULTILINE)
+SECTION = """
+[targets.acme]
+consumer = "tests.support.acme.acme_ci:Acme"
+base_url = "{url}"
+token_env = "TEST_ACME_TOKEN"
+"""
+
+
+@pytest.fixture
+async def acme() -> AsyncIterator[AcmeEmulator]:
+    emulator = AcmeEmulator()
+    async with emulator.serve():
+        yield emulator
+
+
+@pytest.fixture
+def users(rabbitmq_node: RabbitmqNode) -> Iterator[dict[str, str]]:
+    """The users of the page in a fresh virtual host: the broker's URL of each role."""
+    url = URL(fresh_vhost(rabbitmq_node.url))
+    urls = {}
+    for user, *rights in ROW.findall(PAGE.read_text()):
+        rabbitmq_node.ctl("add_user", user, "pw")
+        patterns = (right.replace("\\|", "|") for right in rights)  # a table's own escape
+        rabbitmq_node.ctl("set_permissions", "-p", url.path.removeprefix("/"), user, *patterns)
+        urls[user.removeprefix("bridge-")] = str(url.with_user(user).with_password("pw"))
+    yield urls
+    for role in urls:
+        rabbitmq_node.ctl("delete_user", f"bridge-{role}")
+    drop_vhost(str(url))
+
+
+async def test_each_role_works_as_its_own_user(tmp_path: Path, users: dict[str, str], acme: AcmeEmulator) -> None:
+    """Every role is ready; a wait is resumed after a retry, a refused one is dead-lettered, a pause is heard."""
+    assert set(users) == {"coordinator", "ingress", "worker"}
+    setup = Setup(tmp_path, "memory:", f"sqlite:///{tmp_path}/store.db", SECTION.format(url=acme.base_url))
+    setup.write()
+    processes = {
+        role: BridgeProcess(
+            replace(setup, environ={"TEST_ACME_TOKEN": ACME_TOKEN, "BRIDGE_BROKER__URL": url}),
+            roles=[role],
+            port=setup.port if role == "ingress" else free_port(),
+        )
+        for role, url in users.items()
+    }
+    try:
+        for process in processes.values():
+            await process.start()
+        for process in processes.values():
+            await process.ready()
+        await _story(processes["coordinator"].url, acme)
+    finally:
+        await asyncio.gather(*(process.stop() for process in processes.values()))
+
+
+async def _story(url: str, acme: AcmeEmulator) -> None:
+    acme.open_gate("over").state = "closed"
+    async with api(url) as client, aiohttp.ClientSession() as remote:  # one gate is closed, one is not reached yet
+        later = await client.register("acme", {"gate": "later"})
+        over = await client.register("acme", {"gate": "over"})
+        for wait in (later, over):
+            async with remote.post(wait["callback_url"]) as response:
+                assert response.status == 202
+        await client.wait_until(over["id"], "undeliverable")
+        async with asyncio.timeout(20):
+            while not (letters := (await client.call("GET", "/v1/dead-letters"))[1]["items"]):
+                await asyncio.sleep(0.05)
+        # Without the right to the dead letters it would come too, at the delivery limit, and not say why.
+        assert [letter["reason"] for letter in letters] == ["gone"]
+        acme.open_gate("later")
+        await client.wait_until(later["id"], "resolved")
+        assert (await client.call("POST", "/v1/targets/acme/pause"))[0] == 202
+        async with asyncio.timeout(20):
+            while await _consumers(client) != 0:  # noqa: ASYNC110 - another process's
+                await asyncio.sleep(0.05)
+
+
+async def _consumers(client: Api) -> int | None:
+    """Return how many workers consume the target's queue."""
+    _, page = await client.call("GET", "/v1/queues")
+    [found] = [queue["consumers"] for queue in page["items"] if queue["name"] == "bridge.target.acme"]
+    consumers: int | None = found
+    return consumers
