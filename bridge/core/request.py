@@ -38,10 +38,13 @@ class RawRequest:
         Raises:
             Malformed: it was sent more than once; neither the first nor the last wins silently.
         """
-        values = [value for key, value in self.headers if key == name]
-        if len(values) > 1:
-            raise Malformed(f"header {name} was sent {len(values)} times")
-        return values[0] if values else None
+        found = None
+        for key, value in self.headers:
+            if key == name:
+                if found is not None:
+                    raise Malformed(f"header {name} was sent more than once")
+                found = value
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,6 @@ class Ingress:
             body = await self._read(request, room)
             raw = self._intake.received(request.method, path, query, _headers(request), body)
             answer = await self._intake.accept(source, raw)
-        log.debug("webhook_accepted", source=source.name, status=int(answer.status), body_bytes=len(body))
         return _respond(answer)
 
     async def _read(self, request: web.BaseRequest, room: Room) -> bytes:

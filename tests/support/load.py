@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -63,16 +64,11 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        end = self._buffer.find(_HEAD_END)
-        if end < 0:
-            return
-        head = self._buffer[:end].lower()
-        at = head.find(b"content-length:")
-        length = int(head[at + 15 : head.find(b"\r\n", at) if b"\r\n" in head[at:] else None]) if at >= 0 else 0
-        if len(self._buffer) < end + 4 + length:
+        length = _answer_length(self._buffer)
+        if length is None or len(self._buffer) < length:
             return
         status = int(self._buffer[9:12])
-        self._buffer = self._buffer[end + 4 + length :]
+        self._buffer = self._buffer[length:]
         if self._answer and not self._answer.done():
             self._answer.set_result(status)
 
@@ -89,28 +85,83 @@ async def connect(url: str) -> _Connection:
     return protocol
 
 
+class _Busy(asyncio.Protocol):
+    """A connection that sends the next request as soon as the answer is there: no task, no future, little of the machine."""
+
+    def __init__(self, prepared: bytes, end: float, wanted: bytes, done: asyncio.Future[None]) -> None:
+        self._prepared = prepared
+        self._end = end
+        self._wanted = wanted
+        self._done = done
+        self._transport: asyncio.Transport | None = None
+        self._began = 0.0
+        self._buffer = b""
+        self.latencies_s: list[float] = []
+        self.others = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._next()
+
+    def _next(self) -> None:
+        assert self._transport is not None
+        self._began = time.perf_counter()
+        if self._began < self._end:
+            self._transport.write(self._prepared)
+        elif not self._done.done():
+            self._done.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer = self._buffer + data if self._buffer else data
+        length = _answer_length(self._buffer)
+        if length is None or len(self._buffer) < length:
+            return
+        if self._buffer[9:12] == self._wanted:
+            self.latencies_s.append(time.perf_counter() - self._began)
+        else:
+            self.others += 1
+        self._buffer = b""
+        self._next()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._done.done():
+            self._done.set_exception(exc or ConnectionResetError())
+
+    def close(self) -> None:
+        if self._transport:
+            self._transport.close()
+
+
+def _answer_length(buffer: bytes) -> int | None:
+    """Return the length of the answer that *buffer* begins with; None: its head is not whole yet."""
+    end = buffer.find(_HEAD_END)
+    if end < 0:
+        return None
+    head = buffer[:end].lower()
+    at = head.find(b"content-length:")
+    return end + 4 + (int(head[at + 15 :].partition(b"\r\n")[0]) if at >= 0 else 0)
+
+
 async def closed_loop(url: str, prepared: bytes, *, connections: int, seconds: float, wanted: int = 202) -> Measured:
     """Keep *connections* busy for *seconds*, each with the next request as soon as the answer is there."""
-    opened = [await connect(url) for _ in range(connections)]
-    latencies: list[float] = []
-    others = 0
+    loop = asyncio.get_running_loop()
+    parts = urlsplit(url)
     began = time.perf_counter()
-    end = began + seconds
-
-    async def keep_busy(connection: _Connection) -> None:
-        nonlocal others
-        while (started := time.perf_counter()) < end:
-            status = await connection.send(prepared)
-            if status == wanted:
-                latencies.append(time.perf_counter() - started)
-            else:
-                others += 1
-
-    await asyncio.gather(*(keep_busy(connection) for connection in opened))
+    ends = [loop.create_future() for _ in range(connections)]
+    opened: list[_Busy] = []
+    for done in ends:
+        _, protocol = await loop.create_connection(
+            partial(_Busy, prepared, began + seconds, str(wanted).encode(), done),
+            parts.hostname or "",
+            parts.port or 80,
+        )
+        opened.append(protocol)
+    await asyncio.gather(*ends)
     took = time.perf_counter() - began
-    for connection in opened:
-        connection.close()
-    return Measured(took, latencies, others)
+    for busy in opened:
+        busy.close()
+    latencies = [latency for busy in opened for latency in busy.latencies_s]
+    return Measured(took, latencies, sum(busy.others for busy in opened))
 
 
 @dataclass(slots=True)
