@@ -5,6 +5,7 @@ Law: a refusal holds no byte of the request, and no log line holds a body, a pat
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from time import monotonic
 from typing import Any
@@ -141,7 +142,13 @@ def _refuse_method(method: str, path: str) -> web.Response | None:
 
 
 def _headers(request: web.BaseRequest) -> list[tuple[str, str]]:
-    return [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.raw_headers]
+    return [(_lower(name), value.decode("latin-1")) for name, value in request.raw_headers]
+
+
+@lru_cache(maxsize=1024)
+def _lower(name: bytes) -> str:
+    """Return a header's name as text in lower case; the same few come with every request."""
+    return name.decode("latin-1").lower()
 
 
 def _check_head(request: web.BaseRequest, limit: int) -> None:

@@ -127,19 +127,33 @@ async def run(setup: Setup, processes: Sequence[BridgeProcess], jenkins: str, *,
     result = Result(kills)
     timeout = aiohttp.ClientTimeout(total=5)
     async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
-        await start_all(processes)
-        waiting = await open_waits(session, setup.url, jenkins, int(kills * per_s * 2.2) + 20)
-        _dice.shuffle(waiting)
-        posting = asyncio.create_task(_post_all(session, waiting, result, per_s))
-        for _ in range(kills):
-            await asyncio.sleep(_dice.uniform(0.1, 1.5))
-            await asyncio.gather(*(process.kill9() for process in processes))
+        try:
             await start_all(processes)
-        await posting
-        await _settled(setup, waiting, result)
-        await _count(session, jenkins, waiting, result)
-        await asyncio.gather(*(process.stop() for process in processes))
+            await _under_fire(session, setup, processes, jenkins, result=result, per_s=per_s)
+        finally:
+            await asyncio.gather(*(process.stop() for process in processes))
     return result
+
+
+async def _under_fire(
+    session: aiohttp.ClientSession,
+    setup: Setup,
+    processes: Sequence[BridgeProcess],
+    jenkins: str,
+    *,
+    result: Result,
+    per_s: float,
+) -> None:
+    waiting = await open_waits(session, setup.url, jenkins, int(result.kills * per_s * 2.2) + 20)
+    _dice.shuffle(waiting)
+    posting = asyncio.create_task(_post_all(session, waiting, result, per_s))
+    for _ in range(result.kills):
+        await asyncio.sleep(_dice.uniform(0.1, 1.5))
+        await asyncio.gather(*(process.kill9() for process in processes))
+        await start_all(processes)
+    await posting
+    await _settled(setup, waiting, result)
+    await _count(session, jenkins, waiting, result)
 
 
 async def start_all(processes: Sequence[BridgeProcess]) -> None:
