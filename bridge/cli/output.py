@@ -27,7 +27,7 @@ def relative(moment: str | datetime | None, *, now: datetime | None = None) -> s
     if seconds == 0:
         return "now"
     size, unit = next(pair for pair in _UNITS if abs(seconds) >= pair[0])
-    text = f"{abs(seconds) // size} {unit}"
+    text = f"{round(abs(seconds) / size)} {unit}"
     return f"in {text}" if seconds > 0 else f"{text} ago"
 
 
@@ -37,7 +37,7 @@ def age(seconds: float | None) -> str:
         return "?"
     whole = int(timedelta(seconds=seconds).total_seconds())
     size, unit = next((pair for pair in _UNITS if whole >= pair[0]), (1, "s"))
-    return f"{whole // size} {unit}"
+    return f"{round(whole / size)} {unit}"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, nothing: str) -> None:

@@ -29,7 +29,7 @@ def run(
     target: Annotated[
         list[str] | None, typer.Option(help="What the worker works for; again for each. Default: all targets.")
     ] = None,
-    listen: Annotated[str | None, typer.Option(help="host:port, over [http] listen.")] = None,
+    listen: Annotated[str | None, typer.Option(help="host:port, over the config's http.listen.")] = None,
     config: ConfigPath = None,
 ) -> None:
     """Run the bridge until SIGTERM or Ctrl-C."""

@@ -125,5 +125,5 @@ def _ago(now: datetime, moment: datetime) -> str:
     unit, size = next(
         ((name, size) for name, size in (("d", 86400), ("h", 3600), ("min", 60)) if amount >= size), ("s", 1)
     )
-    text = f"{amount // size} {unit}"
+    text = f"{round(amount / size)} {unit}"
     return f"{text} ago" if seconds >= 0 else f"in {text}"
