@@ -39,7 +39,7 @@ def test_register_shows_the_callback_url(api: FakeApi) -> None:
     result = register(api)
     assert result.exit_code == 0, result.output
     assert "https://bridge.example.com/cb/t-w1" in result.output
-    assert "in 7 h" in result.output
+    assert "in 8 h" in result.output
 
 
 def test_register_sends_what_the_options_say(api: FakeApi) -> None:

@@ -16,7 +16,7 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
         (timedelta(seconds=-1), "1 s ago"),
         (timedelta(seconds=-59), "59 s ago"),
         (timedelta(minutes=-1), "1 min ago"),
-        (timedelta(hours=5, minutes=59), "in 5 h"),
+        (timedelta(hours=5, minutes=59), "in 6 h"),
         (timedelta(days=7), "in 7 d"),
     ],
 )
