@@ -7,6 +7,7 @@ import uvloop
 
 from scripts.benches import ingress, kill, line, waits
 from scripts.benches.common import Section, say, write
+from scripts.benches.platforms import PLATFORMS
 
 Bench = Callable[[bool], Awaitable[list[Section]]]
 
@@ -18,8 +19,9 @@ async def _ingress(is_quick: bool) -> list[Section]:  # noqa: FBT001 - the bench
 async def _line(is_quick: bool) -> list[Section]:  # noqa: FBT001
     seconds = 5 if is_quick else 30
     return [
-        await line.measure(is_local=False, seconds=seconds, per_s=300),
-        await line.measure(is_local=True, seconds=seconds, per_s=150),
+        await line.measure(is_local=is_local, seconds=seconds, per_s=150 if is_local else 300, platform=platform)
+        for platform in PLATFORMS
+        for is_local in (False, True)
     ]
 
 

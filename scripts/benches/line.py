@@ -1,17 +1,17 @@
-"""The whole line: from a webhook's due time to the answer's arrival at the emulated Jenkins, with waits opened beforehand."""
+"""The whole line: from a webhook's due time to the answer's arrival at the emulated platform, with waits opened beforehand."""
 
 import asyncio
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from datetime import datetime
 from pathlib import Path
 
 import aiohttp
 
 from scripts.benches.common import Section, postgres, rabbitmq, say
-from tests.support.bridge_process import Setup, line_of
-from tests.support.campaign import JENKINS_SECTION, Waiting, jenkins_process, open_waits, start_all
+from scripts.benches.platforms import Platform, emulated
+from tests.support.bridge_process import Setup, api, line_of
+from tests.support.campaign import Waiting, start_all
 from tests.support.load import Pool, open_loop, request
 from tests.support.servers import drop_database, drop_vhost, fresh_database, fresh_vhost, metrics_url
 
@@ -20,7 +20,7 @@ LOW_PER_S = 20
 _PATIENCE_S = 20.0
 
 
-async def measure(*, is_local: bool, seconds: float, per_s: float) -> Section:
+async def measure(*, is_local: bool, seconds: float, per_s: float, platform: str) -> Section:
     """Measure at 20/s and at *per_s*. is_local: SQLite for broker and store and one process, else RabbitMQ and PostgreSQL."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
@@ -35,27 +35,28 @@ async def measure(*, is_local: bool, seconds: float, per_s: float) -> Section:
             stack.callback(drop_vhost, vhost)
             setup = Setup(folder, vhost, database, metrics_url=metrics_url(vhost))
             roles = [["ingress"], ["coordinator"], ["worker"]]
-        async with jenkins_process(folder) as jenkins:
-            setup.sections = JENKINS_SECTION.format(url=jenkins)
-            setup.environ = {"TEST_JENKINS_TOKEN": "jenkins-token"}
+        async with emulated(platform, folder) as emulator:
+            setup.sections = emulator.section.format(url=emulator.url)
+            setup.environ = dict(emulator.environ)
             setup.write()
-            return await _measure(setup, roles, jenkins, is_local=is_local, seconds=seconds, per_s=per_s)
+            return await _measure(setup, roles, emulator, is_local=is_local, seconds=seconds, per_s=per_s)
 
 
 async def _measure(
-    setup: Setup, roles: Sequence[Sequence[str]], jenkins: str, *, is_local: bool, seconds: float, per_s: float
+    setup: Setup, roles: Sequence[Sequence[str]], emulator: Platform, *, is_local: bool, seconds: float, per_s: float
 ) -> Section:
     processes = line_of(setup, roles)
     await start_all(processes)
     api_url = processes[1 if len(processes) > 1 else 0].url
     async with aiohttp.ClientSession() as session:
         low = int(LOW_PER_S * seconds / 3)
-        waiting = await open_waits(session, api_url, jenkins, low + int(per_s * seconds))
+        async with api(api_url) as client:
+            waiting = await emulator.open(session, client, low + int(per_s * seconds))
         say(f"  {len(waiting)} waits are open")
-        quiet = await _run(session, setup, jenkins, waiting[:low], LOW_PER_S)
-        busy = await _run(session, setup, jenkins, waiting[low:], per_s)
+        quiet = await _run(session, setup, emulator, waiting[:low], LOW_PER_S)
+        busy = await _run(session, setup, emulator, waiting[low:], per_s)
     await asyncio.gather(*(process.stop() for process in processes))
-    return _section(quiet, busy, is_local=is_local, seconds=seconds, per_s=per_s)
+    return _section(quiet, busy, emulator.name, is_local=is_local, seconds=seconds, per_s=per_s)
 
 
 class Seen:
@@ -74,7 +75,7 @@ class Seen:
 
 
 async def _run(
-    session: aiohttp.ClientSession, setup: Setup, jenkins: str, waiting: Sequence[Waiting], per_s: float
+    session: aiohttp.ClientSession, setup: Setup, emulator: Platform, waiting: Sequence[Waiting], per_s: float
 ) -> Seen:
     pool = Pool(setup.url)
     headers = {"Content-Type": "application/json"}
@@ -84,7 +85,7 @@ async def _run(
     due = {one.subject: at for one, (at, status) in zip(waiting, sent, strict=True) if status == 202}  # noqa: PLR2004 - HTTP's own
     arrived: dict[str, float] = {}
     while asyncio.get_running_loop().time() < end + _PATIENCE_S:
-        arrived = await _arrivals(session, jenkins)
+        arrived = await emulator.arrivals(session)
         if due.keys() <= arrived.keys():
             break
         await asyncio.sleep(0.5)
@@ -101,18 +102,7 @@ async def _run(
     return seen
 
 
-async def _arrivals(session: aiohttp.ClientSession, jenkins: str) -> dict[str, float]:
-    """Return when each place's answer reached the platform, from its log."""
-    async with session.get(f"{jenkins}/_emulator/log") as response:
-        log = await response.json()
-    return {
-        entry["path"].strip("/").rpartition("/")[0]: datetime.fromisoformat(entry["at"]).timestamp()
-        for entry in reversed(log)
-        if entry["method"] == "POST"
-    }
-
-
-def _section(quiet: Seen, busy: Seen, *, is_local: bool, seconds: float, per_s: float) -> Section:
+def _section(quiet: Seen, busy: Seen, platform: str, *, is_local: bool, seconds: float, per_s: float) -> Section:
     where = "SQLite (broker and store), one process" if is_local else "RabbitMQ and PostgreSQL, a process for each role"
     head = ("rate", "p50 ms", "p99 ms", "missing", "refused")
     rows = [
@@ -126,7 +116,7 @@ def _section(quiet: Seen, busy: Seen, *, is_local: bool, seconds: float, per_s: 
         for rate, seen in ((LOW_PER_S, quiet), (per_s, busy))
     ]
     text = (
-        f"{where}; Jenkins emulator, load generator and servers on the same machine; from a webhook's due time to the arrival of the "
+        f"{where}; {platform} emulator, load generator and servers on the same machine; from a webhook's due time to the arrival of the "
         f"answer at the platform; {per_s:.0f}/s for {seconds:.0f} s."
     )
-    return Section("line, local" if is_local else "line", text, [head, *rows])
+    return Section(f"line, {platform}{', local' if is_local else ''}", text, [head, *rows])
