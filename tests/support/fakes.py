@@ -221,6 +221,7 @@ class FakeBroker:
         self.published: list[Outgoing] = []
         self.tried = 0
         self.is_away = False
+        self.is_connected = True
         self.is_ready = True
         self.subscription = FakeSubscription()
 
