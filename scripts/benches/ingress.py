@@ -67,6 +67,8 @@ async def _listening(url: str) -> None:
 
 async def measure(*, seconds: float, runs: int = RUNS) -> Section:
     """Run both in turn, *runs* times; return the table."""
+    if not NAIVE.exists():
+        raise SystemExit("ingress: the naive handler is not there: expected shared/bench/naive.py beside the checkout")
     with rabbitmq() as server, tempfile.TemporaryDirectory() as folder:
         vhost = fresh_vhost(server)
         try:
