@@ -19,6 +19,7 @@ from bridge.core.outcome import Health
 from bridge.core.pause import read_pause
 from bridge.core.ports import Broker, Clock
 from bridge.ops import logs, metrics
+from bridge.ops.faults import places
 from bridge.ops.health import HealthCalls
 from bridge.ops.server import make_runner
 
@@ -174,8 +175,8 @@ async def _kept_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await work()
-        except Exception:  # noqa: BLE001 - a part's fault must not take the process's other parts along
-            _log.error("part_failed", part=name, exc_info=True)
+        except Exception as exc:  # noqa: BLE001 - a part's fault must not take the process's other parts along
+            _log.error("part_failed", part=name, error=type(exc).__name__, at=places(exc))
         await asyncio.sleep(_RESTART_S)
 
 

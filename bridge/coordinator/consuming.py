@@ -9,6 +9,7 @@ import structlog
 
 from bridge.core.errors import BrokerUnavailable, StoreUnavailable, Undecodable
 from bridge.core.ports import Broker, Delivery, Subscription
+from bridge.ops.faults import places
 
 _log = structlog.get_logger(__name__)
 
@@ -87,7 +88,7 @@ class BatchConsumer(Generic[T]):
             queue=self._queue,
             message_id=delivery.message_id,
             error=type(error).__name__,
-            exc_info=True,
+            at=places(error),
         )
         if delivery.attempt >= _MAX_BUGS:
             await settled(delivery.dead_letter("bug"))

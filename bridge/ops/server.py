@@ -13,6 +13,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestPayloadError
 
+from bridge.ops.faults import where
 from bridge.ops.problems import problem
 
 MAX_LINE_BYTES = 8190
@@ -178,12 +179,3 @@ def _is_too_long(exc: Exception) -> bool:
     return isinstance(exc, LineTooLong) or (
         isinstance(exc, BadHttpMessage) and exc.message.startswith("Too many headers")
     )
-
-
-def where(exc: BaseException | None) -> dict[str, Any]:
-    """Return an exception's class and place; its text and its values may hold what a request said."""
-    trace = exc.__traceback__ if exc else None
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    place = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}" if trace else ""
-    return {"error": type(exc).__name__ if exc else "", "at": place}

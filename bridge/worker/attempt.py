@@ -8,7 +8,6 @@ Law (DESIGN section 3, rule 9): what may have been sent before is looked at befo
 """
 
 import asyncio
-import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias, TypeVar, get_args
@@ -33,6 +32,7 @@ from bridge.core.outcome import (
     Unmarked,
 )
 from bridge.core.resolution import Resolution
+from bridge.ops.faults import places
 from bridge.outbound import Unsendable
 from bridge.worker.breaker import Sign, probe
 from bridge.worker.reporting import Redaction
@@ -267,8 +267,3 @@ def _sign(ending: Ending) -> Sign:
     if not isinstance(ending, Later):
         return Sign.WELL
     return Sign.NOTHING if ending.is_throttled else Sign.FAILED
-
-
-def places(exc: BaseException) -> list[str]:
-    """Return where it happened, innermost last: an exception's text may hold a body, its place does not."""
-    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(exc.__traceback__)]

@@ -25,7 +25,8 @@ from bridge.core.retry import LATER, NOT_YET, RetryPolicy
 from bridge.core.settings import TargetSettings
 from bridge.core.topology import target_queue
 from bridge.ops import metrics
-from bridge.worker.attempt import Attempts, Result, Unseal, places
+from bridge.ops.faults import places
+from bridge.worker.attempt import Attempts, Result, Unseal
 from bridge.worker.breaker import PROBES, Breaker
 from bridge.worker.in_flight import InFlight
 from bridge.worker.insistence import SETTLE_WAITS_S, Insistence, Reporter

@@ -124,6 +124,14 @@ async def test_one_address_one_wait(db: Database) -> None:
     await insert(db, a_wait(canonical="same"))
 
 
+async def test_a_fault_of_the_database_shows_no_values(db: Database) -> None:
+    """What is stored never gets into an error's text by way of a statement's parameters."""
+    first = await insert(db, a_wait(canonical="same", labels={"label": "S3CRET-LABEL"}))
+    with pytest.raises(sa.exc.IntegrityError) as caught:
+        await insert(db, replace(first, id=new_wait_id()))
+    assert "S3CRET" not in str(caught.value)
+
+
 async def test_idempotency_key_is_of_one_client(db: Database) -> None:
     """Two clients may use the same key, one client may not."""
     first = await insert(db, a_wait(), key="k")

@@ -117,6 +117,7 @@ def _postgres_engine(url: str) -> AsyncEngine:
         f"postgresql+asyncpg://{rest}",
         pool_size=_POOL_SIZE,
         max_overflow=0,
+        hide_parameters=True,
         pool_timeout=_COMMAND_TIMEOUT_S,
         connect_args={"timeout": _CONNECT_TIMEOUT_S, "command_timeout": _COMMAND_TIMEOUT_S},
     )
@@ -126,7 +127,11 @@ def _sqlite_engine(url: str) -> AsyncEngine:
     path = sqlite_path(url)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     engine = create_async_engine(
-        f"sqlite+aiosqlite:///{path}", pool_size=4, max_overflow=0, connect_args={"timeout": _BUSY_TIMEOUT_S}
+        f"sqlite+aiosqlite:///{path}",
+        pool_size=4,
+        max_overflow=0,
+        hide_parameters=True,  # an error's text must not hold what was stored
+        connect_args={"timeout": _BUSY_TIMEOUT_S},
     )
     sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
