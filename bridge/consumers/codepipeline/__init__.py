@@ -22,10 +22,11 @@ from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
 
 from bridge.consumers.codepipeline.address import CodepipelineAddress
 from bridge.consumers.codepipeline.calls import Calls
-from bridge.consumers.codepipeline.judging import DENIED, condition, error_code, judge, screen, sight
-from bridge.consumers.codepipeline.results import GET_DETAILS, Put, plan, substitute, trial
+from bridge.consumers.codepipeline.judging import DENIED, condition, error_code, screen
+from bridge.consumers.codepipeline.places import Job, NoAgent, Place
+from bridge.consumers.codepipeline.results import GET_DETAILS, trial
 from bridge.core.consumer import Consumer
-from bridge.core.outcome import AlreadyDone, Done, Ending, Health, Refused, Sight
+from bridge.core.outcome import Ending, Health, Sight
 from bridge.core.ports import Clock, Http
 from bridge.core.resolution import Resolution
 from bridge.core.settings import Duration, TargetSettings
@@ -105,23 +106,18 @@ class Codepipeline(Consumer[CodepipelineSettings, CodepipelineAddress]):
         return Health.UP
 
     async def look_closely(self, address: CodepipelineAddress) -> Sight:
-        """Say whether there is such a job. It is WAITING also when it has ended: only a Put tells."""
-        return sight(await self._ask(GET_DETAILS, {"jobId": address.canonical(self.settings)}, is_put=False))
+        """Say where *address* stands, as its place knows it."""
+        return await self.place(address).look()
 
     async def resume_seen(self, address: CodepipelineAddress, resolution: Resolution, sight: Sight | None) -> Ending:
-        """Put the one result. The worker has looked when it is in doubt, and never else."""
-        job_id, is_in_doubt = address.canonical(self.settings), sight is not None
-        put = plan(job_id, resolution)
-        ending = await self._put(put, is_in_doubt=is_in_doubt)
-        if isinstance(ending, Refused):  # nothing was applied: end the job, or its pipeline hangs until it times out
-            put = substitute(job_id, ending.reason)
-            ending = await self._put(put, is_in_doubt=is_in_doubt)
-        if put.unfit and isinstance(ending, Done | AlreadyDone):
-            return Refused(f"a failure was put instead: {put.unfit}")
-        return ending
+        """Answer at the place. The worker has looked when it is in doubt, and never else."""
+        return await self.place(address).resume(resolution, sight)
 
-    async def _put(self, put: Put, *, is_in_doubt: bool) -> Ending:
-        return judge(await self._ask(put.operation, put.members, is_put=True), is_in_doubt=is_in_doubt)
+    def place(self, address: CodepipelineAddress) -> Place:
+        """Return what waits at *address*. The agent, which alone knows its works, overrides this for `address.work`."""
+        if address.work is not None:
+            return NoAgent()
+        return Job(self._ask, address.canonical(self.settings))
 
     async def _ask(self, operation: str, members: Mapping[str, Any], *, is_put: bool) -> str:
         """Return the error's code, empty where it was done; raises as screen() and Calls.send()."""

@@ -9,7 +9,7 @@ import pytest
 from botocore.session import get_session
 from pydantic import ValidationError
 
-from bridge.consumers.codepipeline import CodepipelineAddress, CodepipelineSettings
+from bridge.consumers.codepipeline import Codepipeline, CodepipelineAddress, CodepipelineSettings
 from bridge.consumers.codepipeline.results import (
     MAX_EXECUTION_ID,
     MAX_MESSAGE,
@@ -29,7 +29,9 @@ from bridge.coordinator.errors import Rejected
 from bridge.coordinator.registry import Target, read_address
 from bridge.core.consumer import load_consumer
 from bridge.core.event import Event, EventData, Outcome
+from bridge.core.outcome import Refused
 from bridge.core.resolution import Resolution
+from bridge.testing.fleet import Script
 from tests.support.fakes import START, a_resolution
 
 JOB = "11111111-abcd-1111-abcd-111111abcdef"
@@ -56,9 +58,22 @@ def limit(shape: str, key: str = "max") -> Any:
     ("raw", "slug", "pointer"),
     [
         ({"job_id": "bG9uZyBiYXNlNjQ=", "client_id": JOB}, "not-supported", "/address/client_id"),
-        ({"job_id": JOB, "client_id": JOB}, "not-supported", "/address/client_id"),
         ({"approval": {"pipeline": "p", "stage": "s", "action": "a"}}, "not-supported", "/address/approval"),
-        ({"work": "load-test-7"}, "not-supported", "/address/work"),
+        ({"work": ""}, "invalid", "/address/work"),
+        ({"work": "a/b"}, "invalid", "/address/work"),
+        ({"work": "w" * 65}, "invalid", "/address/work"),
+        ({"work": "w", "job_id": JOB}, "invalid", "/address"),
+        ({"work": "w", "client_id": JOB}, "invalid", "/address"),
+        ({"client_id": JOB}, "invalid", "/address"),
+        ({"job_id": "x", "client_id": JOB.upper()}, "invalid", "/address/client_id"),
+        ({"job_id": "x" * 513, "client_id": JOB}, "invalid", "/address/job_id"),
+        ({"approval": {"pipeline": "p", "stage": "s"}}, "invalid", "/address/approval/action"),
+        ({"approval": {"pipeline": "p/q", "stage": "s", "action": "a"}}, "invalid", "/address/approval/pipeline"),
+        (
+            {"approval": {"pipeline": "p", "stage": "s", "action": "a", "token": JOB.upper()}},
+            "invalid",
+            "/address/approval/token",
+        ),
         ({"job_id": JOB.upper()}, "invalid", "/address/job_id"),
         ({"job_id": f"{JOB}\n"}, "invalid", "/address/job_id"),
         ({"job_id": ""}, "invalid", "/address/job_id"),
@@ -79,9 +94,21 @@ def test_addresses_that_are_refused(raw: dict[str, Any], slug: str, pointer: str
     assert [error.pointer for error in problem.errors or ()] == [pointer]
 
 
-def test_a_jobs_canonical_spelling_is_its_id() -> None:
-    """One wait for one job."""
-    assert CodepipelineAddress(job_id=JOB).canonical(settings()) == JOB
+@pytest.mark.parametrize(("raw", "expected"), [({"job_id": JOB}, JOB), ({"work": "load_Test-7"}, "work:load_Test-7")])
+def test_one_wait_for_one_place(raw: dict[str, Any], expected: str) -> None:
+    """The canonical spelling of a job is its id, of a work its id with a prefix that no job has."""
+    assert CodepipelineAddress.model_validate(raw).canonical(settings()) == expected
+
+
+async def test_a_work_needs_the_agent() -> None:
+    """A plain worker refuses a work, looked at or resumed, and asks AWS nothing."""
+    consumer = Codepipeline(settings(), Script([]))
+    address = CodepipelineAddress(work="load-test-7")
+    with pytest.raises(Refused, match="needs the agent"):
+        await consumer.look_closely(address)
+    ending = await consumer.resume_seen(address, said(Outcome.SUCCEEDED), None)
+    assert isinstance(ending, Refused)
+    assert "needs the agent" in ending.reason
 
 
 @pytest.mark.parametrize(
