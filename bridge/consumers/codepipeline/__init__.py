@@ -23,7 +23,7 @@ from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
 from bridge.consumers.codepipeline.address import CodepipelineAddress
 from bridge.consumers.codepipeline.calls import Calls
 from bridge.consumers.codepipeline.judging import DENIED, condition, error_code, screen
-from bridge.consumers.codepipeline.places import Job, NoAgent, Place
+from bridge.consumers.codepipeline.places import Answer, Job, NoAgent, Place
 from bridge.consumers.codepipeline.results import GET_DETAILS, trial
 from bridge.core.consumer import Consumer
 from bridge.core.outcome import Ending, Health, Sight
@@ -119,9 +119,11 @@ class Codepipeline(Consumer[CodepipelineSettings, CodepipelineAddress]):
             return NoAgent()
         return Job(self._ask, address.canonical(self.settings))
 
-    async def _ask(self, operation: str, members: Mapping[str, Any], *, is_put: bool) -> str:
-        """Return the error's code, empty where it was done; raises as screen() and Calls.send()."""
+    async def _ask(self, operation: str, members: Mapping[str, Any], *, is_put: bool) -> Answer:
+        """Send one call; raises as screen() and Calls.send()."""
         reply = await self._calls.send(operation, members)
         if error_code(reply) in DENIED:
             self._denied.add(operation)
-        return screen(reply, now=self.clock.now(), is_put=is_put)
+        code = screen(reply, now=self.clock.now(), is_put=is_put)
+        body = reply.json()
+        return Answer(code, body if isinstance(body, dict) else {})

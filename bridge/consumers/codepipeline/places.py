@@ -1,6 +1,7 @@
 """Places: the kinds of thing that wait on CodePipeline, each with its own look and its own answer."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bridge.consumers.codepipeline.judging import judge, sight
@@ -9,11 +10,19 @@ from bridge.core.outcome import AlreadyDone, Done, Ending, Refused, Sight
 from bridge.core.resolution import Resolution
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was answered: an error's code, empty where it was done, and the members."""
+
+    code: str
+    body: Mapping[str, Any]
+
+
 class Ask(Protocol):
     """Sends one call."""
 
-    async def __call__(self, operation: str, members: Mapping[str, Any], *, is_put: bool) -> str:
-        """Return the error's code, empty where it was done; raises as screen() and Calls.send()."""
+    async def __call__(self, operation: str, members: Mapping[str, Any], *, is_put: bool) -> Answer:
+        """Raises as screen() and Calls.send()."""
         ...
 
 
@@ -51,7 +60,7 @@ class Job:
 
     async def look(self) -> Sight:
         """Say whether there is such a job. It is WAITING also when it has ended: only a Put tells."""
-        return sight(await self._ask(GET_DETAILS, {"jobId": self._job_id}, is_put=False))
+        return sight((await self._ask(GET_DETAILS, {"jobId": self._job_id}, is_put=False)).code)
 
     async def resume(self, resolution: Resolution, sight: Sight | None) -> Ending:
         """Put the one result."""
@@ -66,4 +75,5 @@ class Job:
         return ending
 
     async def _put(self, put: Put, *, is_in_doubt: bool) -> Ending:
-        return judge(await self._ask(put.operation, put.members, is_put=True), is_in_doubt=is_in_doubt)
+        answer = await self._ask(put.operation, put.members, is_put=True)
+        return judge(answer.code, is_in_doubt=is_in_doubt)
