@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 from bridge.core.request import Call, Reply
 from bridge.core.topology import Route
@@ -33,13 +34,12 @@ class Http(Protocol):
     async def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """One message to publish."""
 
     route: Route
     body: bytes
-    headers: Mapping[str, str | int] = field(default_factory=dict)
+    headers: Mapping[str, str | int] = MappingProxyType({})
     """Ours only (`bridge-*`, `traceparent`); nothing from a request goes in unencoded."""
     correlation_id: str = ""
     """The event's or wait's id. The message id is the broker's own and unique per publish."""

@@ -80,11 +80,12 @@ class Intake:
 
 def outgoing(event: Event) -> Outgoing:
     """Return *event* as a message, at the root of a trace of its own."""
-    route = Route(EVENTS, _routing_key(event.source, event.type))
-    return Outgoing(route, serialise(event), headers={TRACEPARENT: new_traceparent()}, correlation_id=event.id)
+    return Outgoing(_route(event.source, event.type), serialise(event), {TRACEPARENT: new_traceparent()}, event.id)
 
 
-_routing_key = lru_cache(maxsize=1024)(routing_key)
+@lru_cache(maxsize=1024)
+def _route(source: str, event_type: str) -> Route:
+    return Route(EVENTS, routing_key(source, event_type))
 
 
 def serialise(event: Event) -> bytes:

@@ -124,7 +124,7 @@ def describe(wait: str, suffix: str, query: str, body: Any, files: dict[str, Fil
     outcome = outcome_of(suffix or fields["outcome"]) if suffix or "outcome" in fields else Outcome.SUCCEEDED
     # The query speaks for progress only: nothing in it may change what a result says.
     more = {**fields, **parse_form(query.encode())} if outcome is Outcome.PROGRESS else fields
-    return EventData.model_construct(
+    return EventData.trusted(
         outcome=outcome,
         keys={"wait": wait},
         summary=line(more.get("summary")) or line(more.get("message")),

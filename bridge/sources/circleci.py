@@ -76,7 +76,7 @@ def describe(event_type: str, body: dict[str, Any]) -> EventData:
     if event_type == WORKFLOW_COMPLETED and not isinstance(status, str):
         raise Malformed("workflow.status: expected a word")
     decides = event_type == WORKFLOW_COMPLETED
-    return EventData.model_construct(
+    return EventData.trusted(
         outcome=_STATUS.get(str(status), Outcome.NONE) if decides else Outcome.NONE,
         keys=_keys(body, workflow, job),
         summary=line(f"{subject.get('name', '')}: {status}") if isinstance(status, str) else "",

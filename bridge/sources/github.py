@@ -108,7 +108,7 @@ def describe(name: str, body: Body, *, dedupe: tuple[str, ...]) -> tuple[str, Ev
         action = body.get("action")
         known = isinstance(action, str) and _EVENT_NAME.fullmatch(action)
         found = Fact(f"{name}.{action}" if known else name)
-    return found.type, EventData.model_construct(
+    return found.type, EventData.trusted(
         outcome=found.outcome,
         keys=keys_of({**_repository(body), **found.keys}),
         summary=line(found.summary),

@@ -150,7 +150,7 @@ def describe(body: Any, data: Any, dedupe: tuple[str, ...]) -> EventData:
     """Return what a message says: its keys are the scalars of *data*, its outcome is `data.outcome`, absent: none."""
     fields = data if isinstance(data, dict) else {}
     outcome = outcome_of(fields.get("outcome"))
-    return EventData.model_construct(
+    return EventData.trusted(
         outcome=outcome,
         keys=keys_of(fields),
         percent=percent_of(fields.get("percent")) if outcome is Outcome.PROGRESS else None,

@@ -13,7 +13,7 @@ from aio_pika.abc import AbstractIncomingMessage
 from bridge.brokers.rabbitmq.batching import TESTED_DRIVER, BatchingChannel
 from bridge.brokers.rabbitmq.messages import WireMessage
 from bridge.core.errors import BrokerUnavailable, Unroutable
-from tests.support.brokers import eventually
+from tests.support.brokers import eventually, properties_of
 
 QUEUE = "batching"
 FULL = "batching-full"
@@ -63,7 +63,7 @@ async def test_same_message_as_a_plain_publish(connection: aiormq.Connection, vh
     body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
     plain = await connection.channel()
     message = wire(body)
-    await plain.basic_publish(body, routing_key=QUEUE, properties=message.properties("plain"), mandatory=True)
+    await plain.basic_publish(body, routing_key=QUEUE, properties=properties_of(message, "plain"), mandatory=True)
     batching = await BatchingChannel.opened(connection)
     await batching.send(message)
     one, other = await stored(vhost_url, 2)
@@ -165,3 +165,17 @@ async def test_loss_of_the_channel_fails_all_that_is_under_way(connection: aiorm
     assert isinstance(answers[2], BrokerUnavailable)
     with pytest.raises(BrokerUnavailable):
         await batching.send(wire(b"x"))
+
+
+async def test_what_is_overdue_fails_and_the_next_still_gets_its_own_answer(connection: aiormq.Connection) -> None:
+    """Without an answer by its deadline a publish fails; one not written by then is never written."""
+    batching = await BatchingChannel.opened(connection)
+    now = batching.loop.time()
+    async with batching.lock:  # as while the socket takes no more
+        overdue, patient = batching.send(wire(b"1"), deadline=now), batching.send(wire(b"2"), deadline=now + 60)
+        with pytest.raises(BrokerUnavailable, match="in time"):
+            await overdue
+        assert not patient.done()
+    await patient
+    assert batching.delivery_tag == 1
+    assert batching.unconfirmed == 0

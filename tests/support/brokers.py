@@ -5,6 +5,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from pamqp.commands import Basic
+
+from bridge.brokers.rabbitmq.messages import CONTENT_TYPE, PERSISTENT, WireMessage
 from bridge.core.ports import Broker, Delivery, Outgoing, Subscription
 from bridge.core.topology import Route, target_queue, to_target
 
@@ -34,6 +37,17 @@ def message(body: str, *, route: Route | None = None, **headers: str | int) -> O
     """Return a message to the test's target; `_` in a header's name stands for `-`."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Outgoing(route or to_target(TARGET), body.encode(), named)
+
+
+def properties_of(message: WireMessage, message_id: str) -> Basic.Properties:
+    """Return the properties that we write for *message*, in the driver's own form."""
+    return Basic.Properties(
+        content_type=CONTENT_TYPE,
+        headers=dict(message.headers),
+        delivery_mode=PERSISTENT,
+        correlation_id=message.correlation_id or None,
+        message_id=message_id,
+    )
 
 
 async def take_one(subscription: Subscription) -> Delivery:

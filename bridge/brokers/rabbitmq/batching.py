@@ -4,14 +4,16 @@ aiormq's own `basic_publish` holds the channel's lock until its frames are drain
 own and a wake-up of the broker. Here one lock, one write and one drain carry all that was published meanwhile, and each
 message still has its own confirm.
 
-Used of aiormq, beside its public names: `Channel.lock`, `number`, `write_queue`, `_get_frame`, `_read_content`,
-`_split_body`, `_on_return_frame`, `_on_confirm_frame`; `Connection.channels` and its flag for connection.blocked.
+Used of aiormq, beside its public names: `Channel.lock`, `number`, `write_queue`, `max_content_size`, `_get_frame`,
+`_read_content`, `_on_return_frame`, `_on_confirm_frame`; `Connection.channels` and its flag for connection.blocked.
 Tested with the version below; `tests/integration/test_rabbitmq_batching.py` compares it with plain publishes.
 """
 
 import asyncio
+import math
 from collections import OrderedDict
-from typing import Self
+from collections.abc import Iterator
+from typing import NamedTuple, Self
 from uuid import uuid4
 
 import pamqp.frame
@@ -22,6 +24,7 @@ from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
 from bridge.brokers.rabbitmq.errors import RPC_TIMEOUT_S
+from bridge.brokers.rabbitmq.framing import body_frame, header_frame
 from bridge.brokers.rabbitmq.messages import WireMessage
 from bridge.core.errors import BrokerUnavailable, Unroutable
 
@@ -29,6 +32,7 @@ TESTED_DRIVER = "7.2"
 """Major and minor of aiormq that these internals were read in."""
 _UNBLOCKED = "_Connection__connection_unblocked"
 _KNOWN_ROUTES = 4_096
+_SWEEP_S = 0.25
 
 Confirm = asyncio.Future[None]
 
@@ -37,6 +41,13 @@ def is_blocked(connection: Connection) -> bool:
     """Return True between connection.blocked and connection.unblocked: the broker reads no publish of ours (an alarm)."""
     unblocked: asyncio.Event = getattr(connection, _UNBLOCKED)
     return connection.connected.is_set() and not unblocked.is_set()
+
+
+class _Sent(NamedTuple):
+    """A publish under way. deadline: in the loop's seconds."""
+
+    confirm: Confirm
+    deadline: float
 
 
 class BatchingChannel(Channel):
@@ -48,8 +59,9 @@ class BatchingChannel(Channel):
     def __init__(self, connection: Connection, number: int) -> None:
         super().__init__(connection, number, publisher_confirms=True, frame_buffer=connection.FRAME_BUFFER_SIZE)
         self._id = uuid4().hex
-        self._waiting: list[tuple[WireMessage, Confirm]] = []
-        self._unconfirmed: OrderedDict[int, Confirm] = OrderedDict()
+        self._waiting: list[tuple[WireMessage, _Sent]] = []
+        self._unconfirmed: OrderedDict[int, _Sent] = OrderedDict()
+        self._sweep: asyncio.TimerHandle | None = None
         self._has_waiting = asyncio.Event()
         self._routes: dict[tuple[str, str], bytes] = {}
         self.closing.add_done_callback(self._fail_all)
@@ -69,20 +81,36 @@ class BatchingChannel(Channel):
         """How many messages have no confirm yet, those included whose publisher gave up."""
         return len(self._unconfirmed) + len(self._waiting)
 
-    def send(self, message: WireMessage) -> Confirm:
-        """Put *message* into the next batch; the future ends with its confirm.
+    def send(self, message: WireMessage, *, deadline: float = math.inf) -> Confirm:
+        """Put *message* into the next batch; the future ends with its confirm, or up to 0.25 s after *deadline*.
+
+        deadline: in the loop's seconds. One sweep watches them all: a timer for each would cost a tenth of a publish.
 
         Future raises:
             Unroutable: the broker returned it.
-            BrokerUnavailable: the broker refused it, or the channel was lost before the confirm came.
+            BrokerUnavailable: the broker refused it, did not answer in time, or the channel was lost before it did.
         """
         confirm: Confirm = self.loop.create_future()
         if self.is_closed:
             confirm.set_exception(_lost())
             return confirm
-        self._waiting.append((message, confirm))
+        self._waiting.append((message, _Sent(confirm, deadline)))
         self._has_waiting.set()
+        if self._sweep is None:
+            self._sweep = self.loop.call_later(_SWEEP_S, self._end_overdue)
         return confirm
+
+    def _end_overdue(self) -> None:
+        """Fail what is past its deadline. It stays numbered: its confirm may still come, and is then ignored."""
+        now = self.loop.time()
+        for confirm, deadline in self._under_way():
+            if deadline <= now and not confirm.done():
+                confirm.set_exception(BrokerUnavailable("no confirm in time"))
+        self._sweep = self.loop.call_later(_SWEEP_S, self._end_overdue) if self.unconfirmed else None
+
+    def _under_way(self) -> Iterator[_Sent]:
+        yield from self._unconfirmed.values()
+        yield from (sent for _, sent in self._waiting)
 
     async def _flush_forever(self) -> None:
         while True:
@@ -98,17 +126,21 @@ class BatchingChannel(Channel):
         """Number what waits and return its frames; a publish that was given up before is not sent at all."""
         waiting, self._waiting = self._waiting, []
         frames: list[bytes] = []
-        for message, confirm in waiting:
-            if confirm.done():
+        for message, sent in waiting:
+            if sent.confirm.done():
                 continue
             self.delivery_tag += 1
-            self._unconfirmed[self.delivery_tag] = confirm
-            header = ContentHeader(
-                body_size=len(message.body), properties=message.properties(f"{self._id}-{self.delivery_tag}")
-            )
-            frames += (self._publish_frame(message), pamqp.frame.marshal(header, self.number))
-            frames += (pamqp.frame.marshal(part, self.number) for part in self._split_body(message.body))
+            self._unconfirmed[self.delivery_tag] = sent
+            header = header_frame(message, f"{self._id}-{self.delivery_tag}", self.number)
+            frames += (self._publish_frame(message), header)
+            frames += (body_frame(part, self.number) for part in self._parts(message.body))
         return frames
+
+    def _parts(self, body: bytes) -> list[bytes]:
+        size = self.max_content_size
+        if len(body) <= size:
+            return [body] if body else []
+        return [body[start : start + size] for start in range(0, len(body), size)]
 
     def _publish_frame(self, message: WireMessage) -> bytes:
         route = message.exchange, message.key
@@ -127,9 +159,9 @@ class BatchingChannel(Channel):
             raise TypeError(f"unexpected frame {type(header).__name__} after a return")
         await self._read_content(frame, header)
         tag = (header.properties.message_id or "").rpartition("-")[2]
-        confirm = self._unconfirmed.get(int(tag)) if tag.isdecimal() else None
-        if confirm is not None and not confirm.done():
-            confirm.set_exception(
+        sent = self._unconfirmed.get(int(tag)) if tag.isdecimal() else None
+        if sent is not None and not sent.confirm.done():
+            sent.confirm.set_exception(
                 Unroutable(
                     f"no queue for exchange {frame.exchange!r} and key {frame.routing_key!r}: {frame.reply_text}"
                 )
@@ -145,21 +177,23 @@ class BatchingChannel(Channel):
             _settle(self._unconfirmed.popitem(last=False)[1], is_ack=is_ack)
 
     def _fail_all(self, _: object) -> None:
-        left = [*self._unconfirmed.values(), *(confirm for _, confirm in self._waiting)]
+        left = list(self._under_way())
         self._unconfirmed.clear()
         self._waiting.clear()
-        for confirm in left:
+        if self._sweep is not None:
+            self._sweep.cancel()
+        for confirm, _ in left:
             if not confirm.done():
                 confirm.set_exception(_lost())
 
 
-def _settle(confirm: Confirm | None, *, is_ack: bool) -> None:
-    if confirm is None or confirm.done():  # returned, or its publisher gave up
+def _settle(sent: _Sent | None, *, is_ack: bool) -> None:
+    if sent is None or sent.confirm.done():  # returned, or its publisher gave up
         return
     if is_ack:
-        confirm.set_result(None)
+        sent.confirm.set_result(None)
     else:
-        confirm.set_exception(BrokerUnavailable("the broker refused the message: a queue is full or failing"))
+        sent.confirm.set_exception(BrokerUnavailable("the broker refused the message: a queue is full or failing"))
 
 
 def _lost() -> BrokerUnavailable:

@@ -9,10 +9,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiormq.abc import DeliveredMessage
-from pamqp.commands import Basic
 
 from bridge.core.ports import Outgoing
 from bridge.core.topology import (
@@ -39,8 +38,7 @@ _BOOKKEEPING = frozenset({ATTEMPT, FIRST_TS, NOT_BEFORE})
 Headers = Mapping[str, str | int]
 
 
-@dataclass(frozen=True, slots=True)
-class WireMessage:
+class WireMessage(NamedTuple):
     """One message as it is published; its id is given when it is written."""
 
     exchange: str
@@ -48,15 +46,6 @@ class WireMessage:
     body: bytes
     headers: Headers
     correlation_id: str = ""
-
-    def properties(self, message_id: str) -> Basic.Properties:
-        return Basic.Properties(
-            content_type=CONTENT_TYPE,
-            headers=dict(self.headers),
-            delivery_mode=PERSISTENT,
-            correlation_id=self.correlation_id or None,
-            message_id=message_id,
-        )
 
 
 @dataclass(frozen=True, slots=True)
