@@ -84,6 +84,23 @@ class TargetSettings(Settings):
     )
 
 
+class AgentSettings(Settings):
+    """One `[agents.<name>]` section; a kind's own settings inherit from it."""
+
+    kind: str = Field(description="the file in bridge/agents that takes the jobs")
+    target: str = Field(
+        description="the `[targets.<name>]` whose jobs it takes; that target is then worked for by the agent alone"
+    )
+
+    def waits_at_most(self) -> timedelta:
+        """Return the longest that a wait of this agent is open; `[waits] max_timeout` bounds it."""
+        raise NotImplementedError
+
+    def takes(self) -> tuple[str, ...]:
+        """Return what tells the jobs of this agent from those of another; no two agents of a config take the same."""
+        raise NotImplementedError
+
+
 class SourceSettings(Settings):
     """One `[sources.<name>]` section; a kind's own settings inherit from it."""
 
