@@ -24,6 +24,7 @@ from bridge.core.errors import HttpFault, Unanswered, Unreachable
 from bridge.core.ports import Clock
 from bridge.core.request import Call, Part, Reply
 from bridge.core.settings import TargetSettings
+from bridge.paced import PacedHttp
 
 CONNECT_TIMEOUT_S = 3.0
 KEEP_ALIVE_S = 4.0
@@ -261,7 +262,7 @@ def open_target(name: str, settings: TargetSettings, *, clock: Clock) -> Consume
         )
     except ValueError as exc:
         raise ValueError(f"targets.{name}: {exc}") from None
-    return kind(settings, http, clock=clock)
+    return kind(settings, PacedHttp(http, kind.quota), clock=clock)
 
 
 async def close_target(consumer: Consumer[Any, Any]) -> None:

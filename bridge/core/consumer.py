@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from bridge.core.outcome import CredentialRefused, Ending, Health, Later, Sight, Standing
 from bridge.core.ports import Clock, Http
+from bridge.core.quota import Quota
 from bridge.core.request import Auth, Call, NoAuth, Reply
 from bridge.core.resolution import Resolution
 from bridge.core.settings import TargetSettings
@@ -127,6 +128,11 @@ class Consumer(Generic[S, A]):
     def keeps_cookies(cls, settings: Any) -> bool:  # noqa: ARG003 - a platform's own rule may need them
         """Return True when the platform's session needs a cookie jar; by default no cookie is kept."""
         return False
+
+    @staticmethod
+    def quota(reply: Reply) -> Quota | None:  # noqa: ARG004 - most platforms do not tell
+        """Return what *reply* says of the requests that are left, so that calls wait before the platform throttles them."""
+        return None
 
     def __init__(self, settings: S, http: Http, *, clock: Clock | None = None) -> None:
         self.settings = settings
