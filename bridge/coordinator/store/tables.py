@@ -206,6 +206,41 @@ dead_letters = sa.Table(
     sa.Index("ix_dead_letters_at", "at", "id"),
 )
 
+works = sa.Table(
+    "works",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("agent", sa.Text, nullable=False),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column(
+        "key", sa.Text, nullable=False, comment="what the platform calls the same work, whichever job it hands out"
+    ),
+    sa.Column("context", Json, nullable=False, comment="names for people and for the remote; never a secret"),
+    sa.Column("client_id", sa.Text),
+    sa.Column("generation", sa.Integer, nullable=False, comment="how many of its jobs were ended with a token"),
+    sa.Column("job_id", sa.Text, comment="the open job; null between two"),
+    sa.Column("nonce", sa.Text),
+    sa.Column("acknowledged", sa.String(8), nullable=False),
+    sa.Column("putting", sa.String(8), comment="the result that is, or may have been, put on the open job"),
+    sa.Column("wait_id", sa.String(32)),
+    sa.Column("remote_id", sa.Text),
+    sa.Column("started_at", Instant),
+    sa.Column("progress", Json, comment="what the last result told"),
+    sa.Column("put_at", Instant),
+    sa.Column("claimed_by", sa.Text, comment="who alone may change the row until claimed_until"),
+    sa.Column("claimed_until", Instant),
+    sa.Column("due_at", Instant, comment="when somebody is to look at it again"),
+    sa.Column("tries", sa.Integer, nullable=False, comment="failed steps in a row"),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("ended_at", Instant),
+    sa.Column("ending", sa.Text),
+    sa.Index("uq_works_key", "target", "key", unique=True),
+)
+IS_UNENDED = sa.text("ended_at IS NULL")
+_partial("ix_works_due", works.c.target, works.c.due_at, where=IS_UNENDED)
+_partial("ix_works_agent", works.c.agent, where=IS_UNENDED)
+sa.Index("ix_works_ended", works.c.ended_at)
+
 targets = sa.Table(
     "targets",
     metadata,

@@ -203,3 +203,51 @@ def upgrade() -> None:
         sqlite_where=sa.text("idempotency_key IS NOT NULL"),
         postgresql_where=sa.text("idempotency_key IS NOT NULL"),
     )
+    op.create_table(
+        "works",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("agent", sa.Text(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column(
+            "key",
+            sa.Text(),
+            nullable=False,
+            comment="what the platform calls the same work, whichever job it hands out",
+        ),
+        sa.Column("context", sa.Text(), nullable=False, comment="names for people and for the remote; never a secret"),
+        sa.Column("client_id", sa.Text(), nullable=True),
+        sa.Column("generation", sa.Integer(), nullable=False, comment="how many of its jobs were ended with a token"),
+        sa.Column("job_id", sa.Text(), nullable=True, comment="the open job; null between two"),
+        sa.Column("nonce", sa.Text(), nullable=True),
+        sa.Column("acknowledged", sa.String(length=8), nullable=False),
+        sa.Column(
+            "putting",
+            sa.String(length=8),
+            nullable=True,
+            comment="the result that is, or may have been, put on the open job",
+        ),
+        sa.Column("wait_id", sa.String(length=32), nullable=True),
+        sa.Column("remote_id", sa.Text(), nullable=True),
+        sa.Column("started_at", sa.BigInteger(), nullable=True),
+        sa.Column("progress", sa.Text(), nullable=True, comment="what the last result told"),
+        sa.Column("put_at", sa.BigInteger(), nullable=True),
+        sa.Column("claimed_by", sa.Text(), nullable=True, comment="who alone may change the row until claimed_until"),
+        sa.Column("claimed_until", sa.BigInteger(), nullable=True),
+        sa.Column("due_at", sa.BigInteger(), nullable=True, comment="when somebody is to look at it again"),
+        sa.Column("tries", sa.Integer(), nullable=False, comment="failed steps in a row"),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.Column("ending", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_works")),
+    )
+    for name, columns in (("ix_works_agent", ["agent"]), ("ix_works_due", ["target", "due_at"])):
+        op.create_index(
+            name,
+            "works",
+            columns,
+            unique=False,
+            sqlite_where=sa.text("ended_at IS NULL"),
+            postgresql_where=sa.text("ended_at IS NULL"),
+        )
+    op.create_index("ix_works_ended", "works", ["ended_at"], unique=False)
+    op.create_index("uq_works_key", "works", ["target", "key"], unique=True)
