@@ -55,7 +55,7 @@ class AiohttpHttp:
         """Remember how to connect; the session is made by the first call.
 
         base_url: scheme and host, perhaps a port and a path prefix; a trailing slash makes no difference.
-        auth_headers: sent with every call; a call's own header of the same name wins.
+        auth_headers: sent with every signed call; a call's own header of the same name wins.
         concurrency: calls under way at once; further ones wait.
         timeout: for the whole of a call that names none of its own.
         """
@@ -99,7 +99,8 @@ class AiohttpHttp:
         return URL(f"{self._origin}{self._prefix}{call.path}{query}", encoded=True)
 
     def _headers(self, call: Call) -> CIMultiDict[str]:
-        headers: CIMultiDict[str] = CIMultiDict({"User-Agent": USER_AGENT, **self._auth_headers})
+        auth = self._auth_headers if call.is_signed else {}
+        headers: CIMultiDict[str] = CIMultiDict({"User-Agent": USER_AGENT, **auth})
         headers.update(call.headers)
         if any(character in value for value in headers.values() for character in "\r\n\0"):
             raise Unsendable(f"{self._origin.host}: a header holds a line break")

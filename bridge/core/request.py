@@ -121,6 +121,7 @@ class Call:
 
     path: begins with `/`, percent-encoded already (see segment()); sent byte for byte.
     Of json, form, multipart and content at most one is given.
+    is_signed: False for a call that carries a credential of its own and must not be seen with the target's.
     """
 
     method: str
@@ -132,6 +133,7 @@ class Call:
     multipart: Sequence[Part] | None = None
     content: bytes | None = None
     timeout: timedelta = timedelta(seconds=30)
+    is_signed: bool = True
 
     @classmethod
     def get(cls, path: str, *, query: Mapping[str, str] = _NO_HEADERS, **more: Any) -> Self:

@@ -110,6 +110,13 @@ async def test_each_call_says_who_we_are() -> None:
         assert wire.connections == 1
 
 
+async def test_a_call_with_a_credential_of_its_own_goes_without_ours() -> None:
+    """Not even an empty header of that name."""
+    async with wired() as (wire, http):
+        await http.send(Call.post("/a", json={"key": "k"}, is_signed=False))
+        assert b"authorization" not in wire.requests[0].lower()
+
+
 @pytest.mark.parametrize(
     ("call", "kind", "body"),
     [
