@@ -3,6 +3,7 @@
 Contract: POST, JSON, `circleci-signature: v1=<lower hex>[,v2=…]`, HMAC-SHA256 over the body; only v1 is known and checked
           any 2xx within 10 s; else retried later; the body's `id` stays
           a cancelled workflow may be announced many times, each with an id of its own
+          a job's event has no workflow status; in the sample of GitLab it has no workflow, and the type of a workflow's
 Source:   https://circleci.com/docs/outbound-webhooks/ and its reference page (read November 2026); the ping as observed
 """
 
@@ -54,6 +55,8 @@ class CircleCI(SecretSource[CircleCISettings]):
         if kind == "ping":
             return []
         event_type = kind.replace("-", ".")
+        if event_type == WORKFLOW_COMPLETED and _is_of_a_job(body):
+            event_type = JOB_COMPLETED
         data = describe(event_type, body)
         return [Event.new(source=self.name, type=event_type, time=request.raw.received_at, data=data)]
 
@@ -82,8 +85,13 @@ def describe(event_type: str, body: dict[str, Any]) -> EventData:
         summary=line(f"{subject.get('name', '')}: {status}") if isinstance(status, str) else "",
         url=link(workflow.get("url")),
         body=body,
-        dedupe=_dedupe(body, subject, status),
+        dedupe=_dedupe(body, "job" if subject is job else "workflow", subject, status),
     )
+
+
+def _is_of_a_job(body: dict[str, Any]) -> bool:
+    """Return True for a job's event under a workflow's name, as in the sample of GitLab; a workflow's own has its status."""
+    return "job" in body and "status" not in _part(body, "workflow")
 
 
 def _part(body: dict[str, Any], name: str) -> dict[str, Any]:
@@ -114,10 +122,9 @@ def _slug(value: Any) -> Any:
     return f"{_SLUGS.get(host, host)}/{rest}" if slash else value
 
 
-def _dedupe(body: dict[str, Any], subject: dict[str, Any], status: Any) -> tuple[str, ...]:
+def _dedupe(body: dict[str, Any], word: str, subject: dict[str, Any], status: Any) -> tuple[str, ...]:
     """Return the message's id and, because one end may be told many times, what has ended and how."""
     own, ended = body.get("id"), subject.get("id")
     if not is_id(own):
         raise Malformed("id: expected a short string")
-    word = "job" if "job" in body else "workflow"
     return (f"id:{own}", f"{word}:{ended}:{status}") if is_id(ended) and is_id(status) else (f"id:{own}",)

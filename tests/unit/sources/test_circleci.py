@@ -102,6 +102,20 @@ def test_a_job_is_told_of_and_decides_nothing() -> None:
     assert "workflow_id" not in event.data.keys
 
 
+@pytest.mark.parametrize("without_workflow", [True, False])
+def test_a_job_under_a_workflows_type_is_a_job(*, without_workflow: bool) -> None:
+    """The documented sample of GitLab says workflow-completed; a real one of a workflow has its status."""
+    body = workflow(job={"id": "j-1", "name": "unit", "status": "failed"})
+    (event,) = events_of(circleci(body))
+    assert (event.type, event.data.outcome) == ("workflow.completed", "succeeded")
+    body["workflow"].pop("status")
+    if without_workflow:
+        del body["workflow"]
+    (event,) = events_of(circleci(body))
+    assert (event.type, event.data.outcome, event.data.summary) == ("job.completed", "none", "unit: failed")
+    assert event.data.dedupe == ("id:e-1", "job:j-1:failed")
+
+
 def test_a_ping_is_answered_and_other_types_decide_nothing() -> None:
     """A 4xx would count against the hook."""
     assert events_of(circleci({"type": "ping", "id": "1", "webhook": {}})) == []
