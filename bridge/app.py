@@ -18,6 +18,7 @@ from bridge.core.errors import BrokerUnavailable, ConfigError, StoreUnavailable
 from bridge.core.outcome import Health
 from bridge.core.pause import read_pause
 from bridge.core.ports import Broker, Clock
+from bridge.core.sealed import Unseal, no_key
 from bridge.ops import logs, metrics
 from bridge.ops.faults import places
 from bridge.ops.health import HealthCalls
@@ -217,6 +218,14 @@ def _coordinator(config: Config, broker: Broker, clock: Clock) -> "Coordinator":
     return make_coordinator(config, broker, clock)
 
 
+def _unseal(config: Config) -> Unseal:
+    if not config.sealing_keys:
+        return no_key
+    from bridge.sealing import Sealing  # noqa: PLC0415 - only who opens secrets needs it
+
+    return Sealing(config.sealing_keys).open
+
+
 class _WorkerPart:
     """One target's consumer and worker."""
 
@@ -234,7 +243,8 @@ class _WorkerPart:
         except ValueError as exc:
             raise ConfigError([str(exc)]) from exc
         await consumer.open()
-        return cls(consumer, Worker(target=target, consumer=consumer, broker=broker, clock=clock))
+        worker = Worker(target=target, consumer=consumer, broker=broker, clock=clock, unseal=_unseal(config))
+        return cls(consumer, worker)
 
     async def close(self) -> None:
         from bridge.outbound import close_target  # noqa: PLC0415

@@ -4,13 +4,14 @@ from bridge.config.document import find_file
 from bridge.config.loader import load_config
 from bridge.config.models import (
     BrokerSettings,
-    CallbackKey,
     CallbacksSettings,
     ClientRole,
     ClientSettings,
     Config,
     HttpSettings,
+    NamedKey,
     Role,
+    SecretsSettings,
     StoreSettings,
     WaitsSettings,
 )
@@ -18,13 +19,14 @@ from bridge.config.values import is_loopback, redact_url, split_listen
 
 __all__ = [
     "BrokerSettings",
-    "CallbackKey",
     "CallbacksSettings",
     "ClientRole",
     "ClientSettings",
     "Config",
     "HttpSettings",
+    "NamedKey",
     "Role",
+    "SecretsSettings",
     "StoreSettings",
     "WaitsSettings",
     "find_file",

@@ -40,6 +40,11 @@ def target_settings(consumer: str) -> type[TargetSettings]:
     return load_consumer(consumer).settings_type
 
 
+def takes_secrets(consumer: str) -> bool:
+    """Return True when an address at such a target may hold a secret; *consumer* is one that target_settings() found."""
+    return load_consumer(consumer).takes_secrets()
+
+
 def built_in(package: str) -> list[str]:
     """Return what stands in bridge/<package>, as a section would name it."""
     path = import_module(f"bridge.{package}").__path__

@@ -11,14 +11,15 @@ from bridge.config import kinds
 from bridge.config.document import Place, apply_environment, read_document
 from bridge.config.models import (
     BrokerSettings,
-    CallbackKey,
     CallbacksSettings,
     ClientSettings,
     Config,
     ConfigFile,
     HttpSettings,
     Name,
+    NamedKey,
     Role,
+    SecretsSettings,
     StoreSettings,
     WaitsSettings,
 )
@@ -30,6 +31,8 @@ from bridge.core.settings import SourceSettings, TargetSettings
 
 NOT_YET = ("agents", "pollers", "routes")
 """Sections of the design that this version does not run."""
+KEYS = {"callbacks": "BRIDGE_CALLBACK_KEY", "secrets": "BRIDGE_SECRETS_KEY"}
+"""Sections whose secrets stand in a list, and the variable that their examples name."""
 RESERVED_SOURCES = ("bridge", "callback")
 ALL_ROLES = frozenset(Role)
 
@@ -127,11 +130,13 @@ class _Loader:
             "broker": self._section(BrokerSettings, "broker") or BrokerSettings(),
             "store": self._section(StoreSettings, "store") or StoreSettings(),
             "waits": self._section(WaitsSettings, "waits") or WaitsSettings(),
-            "callbacks": self._callbacks(),
+            "callbacks": CallbacksSettings(keys=self._keys_of("callbacks", is_read=self.scope.reads("callbacks"))),
             "clients": self._named("clients", lambda name, data: self._build(ClientSettings, f"clients.{name}", data)),
             "sources": self._named("sources", self._source),
             "targets": self._named("targets", self._target),
         }
+        is_read = self._takes_secrets(parts["targets"])
+        parts["secrets"] = SecretsSettings(keys=self._keys_of("secrets", is_read=is_read))
         config = Config.model_construct(
             **parts,
             roles=self.scope.roles,
@@ -170,36 +175,43 @@ class _Loader:
     def _section(self, model: type[M], key: str) -> M | None:
         return self._build(model, key, self.document.get(key, {}))
 
-    def _callbacks(self) -> CallbacksSettings:
-        """Read the one section whose secrets stand in a list: `keys = [{ id, env | file }]`."""
-        data = self.document.get("callbacks", {})
+    def _keys_of(self, section: str, *, is_read: bool) -> tuple[NamedKey, ...]:
+        """Read a section whose secrets stand in a list: `keys = [{ id, env | file }]`."""
+        data = self.document.get(section, {})
         written = data.get("keys", []) if isinstance(data, dict) else None
         if not isinstance(written, list) or not all(isinstance(entry, dict) for entry in written):
             self.problems.add(
-                "callbacks.keys", 'expected a list such as [{ id = "2026a", env = "BRIDGE_CALLBACK_KEY" }]'
+                f"{section}.keys", f'expected a list such as [{{ id = "2026a", env = "{KEYS[section]}" }}]'
             )
-            return CallbacksSettings()
-        self._build(CallbacksSettings, "callbacks", {**data, "keys": []})
-        built = [self._callback_key(index, entry) for index, entry in enumerate(written)]
-        return CallbacksSettings(keys=tuple(key for key in built if key))
+            return ()
+        model: Any = ConfigFile.model_fields[section].annotation
+        self._build(model, section, {**data, "keys": []})
+        built = [self._key(f"{section}.keys[{index}]", entry, is_read=is_read) for index, entry in enumerate(written)]
+        if any(key and not key.key.get_secret_value() for key in built) and not is_read:
+            self.unread.add(section)
+        return tuple(key for key in built if key)
 
-    def _callback_key(self, index: int, entry: Mapping[str, Any]) -> CallbackKey | None:
-        key = f"callbacks.keys[{index}]"
+    def _key(self, key: str, entry: Mapping[str, Any], *, is_read: bool) -> NamedKey | None:
         for name in entry.keys() - {"id", "env", "file"}:
             self.problems.add_unknown(f"{key}.{name}", ("id", "env", "file"))
         if not entry.keys() & {"env", "file"}:
             self.problems.add(key, "expected env (a variable) or file")
         named = {f"key_{kind}": entry[kind] for kind in ("env", "file") if kind in entry}
         aliased = Problems()
-        reader = self.reader if self.scope.reads("callbacks") else None
-        resolved = resolve(CallbackKey, named, key, reader=reader, problems=aliased)
+        reader = self.reader if is_read else None
+        resolved = resolve(NamedKey, named, key, reader=reader, problems=aliased)
         for line in aliased.lines:
             self.problems.add_line(line.replace(".key_", ".", 1))
-        if resolved.unread:
-            self.unread.add("callbacks")
         data = {**resolved.data, **({"id": entry["id"]} if "id" in entry else {})}
         blank = resolved.blank | ({"key"} if "key" not in resolved.data else set())
-        return self._validate(CallbackKey, key, data, frozenset(blank))
+        return self._validate(NamedKey, key, data, frozenset(blank))
+
+    def _takes_secrets(self, targets: Mapping[str, TargetSettings]) -> bool:
+        """Return True when this process seals, or works for a target whose addresses may hold secrets."""
+        if self.scope.secrets_of is not None:
+            return "secrets" in self.scope.secrets_of
+        mine = self._worker_targets(targets)
+        return Role.COORDINATOR in self.scope.roles or any(kinds.takes_secrets(targets[name].consumer) for name in mine)
 
     def _named(self, section: str, build: Callable[[str, Any], Any]) -> dict[str, Any]:
         table = self.document.get(section, {})

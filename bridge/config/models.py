@@ -104,17 +104,23 @@ class WaitsSettings(Settings):
     )
 
 
-class CallbackKey(Settings):
-    """One key of `[callbacks] keys`; in the file its `env` names a variable or its `file` a file."""
+class NamedKey(Settings):
+    """One key of `[callbacks]` or `[secrets]`; in the file its `env` names a variable or its `file` a file."""
 
-    id: Name = Field(description="a name for people, to tell keys apart during a rotation")
+    id: Name = Field(description="a name, to tell keys apart during a rotation")
     key: SecretStr = Field(description=f"at least {MIN_KEY_BYTES} bytes of text, used as they are")
 
 
 class CallbacksSettings(Settings):
     """`[callbacks]`: what callback URLs are signed with."""
 
-    keys: tuple[CallbackKey, ...] = Field(default=(), description="the first signs, all verify")
+    keys: tuple[NamedKey, ...] = Field(default=(), description="the first signs, all verify")
+
+
+class SecretsSettings(Settings):
+    """`[secrets]`: what secret address fields and third-party client tokens are sealed with."""
+
+    keys: tuple[NamedKey, ...] = Field(default=(), description="the first seals, all open")
 
 
 class ClientSettings(Settings):
@@ -147,6 +153,7 @@ class ConfigFile(Settings):
     store: StoreSettings = StoreSettings()
     waits: WaitsSettings = WaitsSettings()
     callbacks: CallbacksSettings = CallbacksSettings()
+    secrets: SecretsSettings = SecretsSettings()
     clients: dict[Name, ClientSettings] = Field(default={}, description="who may use the API")
     sources: dict[Name, SerializeAsAny[SourceSettings]] = Field(default={}, description="who calls us")
     targets: dict[Name, SerializeAsAny[TargetSettings]] = Field(default={}, description="whom we resume")
@@ -171,6 +178,12 @@ class Config(ConfigFile):
     def callback_keys(self) -> CallbackKeys:
         """The signer and verifier of callback tokens; of ingress and coordinator only."""
         return CallbackKeys([key.key.get_secret_value().encode() for key in self.callbacks.keys])
+
+    @property
+    def sealing_keys(self) -> list[tuple[str, bytes]]:
+        """Ids and texts of what seals and opens; empty where there are none, or this process has no use for them."""
+        keys = ((key.id, key.key.get_secret_value().encode()) for key in self.secrets.keys)
+        return [(key_id, text) for key_id, text in keys if text]
 
     def callback_url(self, token: str) -> str:
         """Return the URL that a remote is given."""

@@ -8,7 +8,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from bridge.config import kinds
-from bridge.config.models import CallbackKey, ClientSettings, ConfigFile
+from bridge.config.models import ClientSettings, ConfigFile, NamedKey
 from bridge.config.schema import extension_model
 from bridge.config.values import SecretField, secret_fields
 from bridge.core.consumer import load_consumer
@@ -29,12 +29,19 @@ Names of sources, targets and clients are lower-case letters, digits and dashes,
 """
 
 
+SECRETS = (
+    "the first seals secret address fields and third-party client tokens, all open; read by the coordinator and by workers "
+    "whose addresses may hold a secret. Without one no such address is taken"
+)
+
+
 def reference_page() -> str:
     """Return the page as Markdown."""
     parts = [HEAD, "## Top level\n", _table({"public_url": ConfigFile.model_fields["public_url"]}, {})]
     for name in ("http", "broker", "store", "waits"):
         parts += [f"## `[{name}]`\n", _model_table(cast("type[BaseModel]", ConfigFile.model_fields[name].annotation))]
-    parts += ["## `[callbacks]`\n", _callbacks()]
+    parts += ["## `[callbacks]`\n", _named_keys("the first signs, all verify; ingress and coordinator need one")]
+    parts += ["## `[secrets]`\n", _named_keys(SECRETS)]
     parts += ["## `[clients.<name>]`\n", _model_table(ClientSettings)]
     parts += ["## `[sources.<name>]`\n", "Every source has these:\n", _model_table(SourceSettings)]
     for name in kinds.built_in("sources"):
@@ -53,10 +60,10 @@ def _extension(package: str, name: str, base: type[BaseModel]) -> list[str]:
     return [f'### `{chooser} = "{name}"`\n', _table(own, secret_fields(model))]
 
 
-def _callbacks() -> str:
-    entry = CallbackKey.model_fields
+def _named_keys(sense: str) -> str:
+    entry = NamedKey.model_fields
     rows = [
-        ("keys", "list", "none", "the first signs, all verify; ingress and coordinator need one"),
+        ("keys", "list", "none", sense),
         ("keys[].id", "text", "required", entry["id"].description or ""),
         ("keys[].env, keys[].file", "secret", "one of them", entry["key"].description or ""),
     ]

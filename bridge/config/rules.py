@@ -1,11 +1,11 @@
 """Rules that hold between sections: what must be there, and what must not be there twice."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
-from bridge.config.models import ANY, Config, Role
+from bridge.config.models import ANY, Config, NamedKey, Role
 from bridge.config.problems import Problems
 from bridge.config.values import secret_fields
 from bridge.core.event import CALLBACK
@@ -21,6 +21,7 @@ def check_whole(config: Config, problems: Problems, *, is_read: IsRead, names: M
     names: sources and targets as written, also those whose sections are wrong.
     """
     _callback_keys(config, problems, is_needed=is_read("callbacks"))
+    _named_keys("secrets", config.secrets.keys, problems)
     _clients(config, problems, names)
     for name, settings in config.sources.items():
         if is_read(f"sources.{name}"):
@@ -36,12 +37,16 @@ def _callback_keys(config: Config, problems: Problems, *, is_needed: bool) -> No
             "callbacks.keys",
             'at least one key is needed to sign callback URLs, such as [{ id = "2026a", env = "BRIDGE_CALLBACK_KEY" }]',
         )
+    _named_keys("callbacks", keys, problems)
+
+
+def _named_keys(section: str, keys: Sequence[NamedKey], problems: Problems) -> None:
     if len({key.id for key in keys}) < len(keys):
-        problems.add("callbacks.keys", "two keys have the same id")
+        problems.add(f"{section}.keys", "two keys have the same id")
     for index, key in enumerate(keys):
         size = len(key.key.get_secret_value().encode())
         if 0 < size < MIN_KEY_BYTES:
-            problems.add(f"callbacks.keys[{index}]", f"must be at least {MIN_KEY_BYTES} bytes of text, is {size}")
+            problems.add(f"{section}.keys[{index}]", f"must be at least {MIN_KEY_BYTES} bytes of text, is {size}")
 
 
 def _clients(config: Config, problems: Problems, names: Mapping[str, frozenset[str]]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from bridge.config import kinds
-from bridge.config.models import CallbacksSettings, ClientSettings, ConfigFile
+from bridge.config.models import ClientSettings, ConfigFile
 from bridge.config.values import SecretField, secret_fields
 from bridge.core.settings import SourceSettings, TargetSettings
 
@@ -26,8 +26,8 @@ def config_schema() -> dict[str, Any]:
                 properties[name] = _tables(field.description, _choice("sources", "kind", definitions))
             case "targets":
                 properties[name] = _tables(field.description, _choice("consumers", "consumer", definitions))
-            case "callbacks":
-                properties[name] = _callbacks(definitions)
+            case "callbacks" | "secrets":
+                properties[name] = _named_keys(_model(field.annotation), definitions)
             case "public_url":
                 properties[name] = {"type": "string", "format": "uri", "description": field.description}
             case _:
@@ -101,9 +101,9 @@ def extension_model(package: str, name: str) -> type[SourceSettings] | type[Targ
     return kinds.source_settings(name) if package == "sources" else kinds.target_settings(name)
 
 
-def _callbacks(definitions: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of `[callbacks]`, whose keys say `env` or `file`."""
-    schema = section_schema(CallbacksSettings, definitions)
+def _named_keys(model: type[BaseModel], definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of `[callbacks]` or `[secrets]`, whose keys say `env` or `file`."""
+    schema = section_schema(model, definitions)
     entry: dict[str, Any] = {
         "type": "object",
         "additionalProperties": False,
@@ -117,7 +117,7 @@ def _callbacks(definitions: dict[str, Any]) -> dict[str, Any]:
     }
     description = schema["properties"]["keys"]["description"]
     schema["properties"]["keys"] = {"type": "array", "description": description, "items": entry}
-    definitions.pop("models.CallbackKey", None)
+    definitions.pop("models.NamedKey", None)
     return schema
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, SecretStr
 
-from bridge.config.models import CallbackKey, Config
+from bridge.config.models import Config, NamedKey
 from bridge.config.values import redact_url, secret_fields
 from bridge.core.settings import show_duration
 
@@ -18,7 +18,7 @@ UNREAD = "(not read)"
 def redacted(config: Config) -> dict[str, Any]:
     """Return the config as plain values that may be shown."""
     shown: dict[str, Any] = {"public_url": config.public_url}
-    for name in ("http", "broker", "store", "waits", "callbacks"):
+    for name in ("http", "broker", "store", "waits", "callbacks", "secrets"):
         shown[name] = _section(getattr(config, name))
     for name in ("clients", "sources", "targets"):
         shown[name] = {key: _section(settings) for key, settings in getattr(config, name).items()}
@@ -43,7 +43,7 @@ def _plain(value: Any) -> Any:  # noqa: PLR0911 - one arm for each kind of value
     match value:
         case SecretStr():
             return HIDDEN if value.get_secret_value() else UNREAD
-        case CallbackKey():
+        case NamedKey():
             return {"id": value.id, "key": _plain(value.key)}
         case BaseModel():
             return _section(value)

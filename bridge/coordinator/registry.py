@@ -18,7 +18,8 @@ from bridge.coordinator.store.engine import Database
 from bridge.core.api import RegisterRequest, longest_timeout, unsupported
 from bridge.core.consumer import Address, AddressError, Consumer, NotSupported
 from bridge.core.ports import Clock
-from bridge.core.problem import FieldError, Problem, Slug, field_errors
+from bridge.core.problem import FieldError, Problem, Slug, field_errors, pointer
+from bridge.core.sealed import Location, Seal, of_address, secret_places, with_secrets
 from bridge.core.settings import TargetSettings
 from bridge.core.signing import CallbackKeys, new_wait_id
 from bridge.core.source import Source
@@ -72,15 +73,18 @@ class Registry:
         targets: Mapping[str, Target],
         sources: Mapping[str, type[Source[Any]]],
         keys: CallbackKeys,
+        seal: Seal | None,
         clock: Clock,
         terms: Terms,
     ) -> None:
+        """Wire it. seal: None: there are no `[secrets] keys`, so no address with a secret is taken."""
         self._db = db
         self._ledger = ledger
         self._outbox = outbox
         self._targets = targets
         self._sources = sources
         self._keys = keys
+        self._seal = seal
         self._clock = clock
         self._terms = terms
 
@@ -134,11 +138,11 @@ class Registry:
 
     def _new_wait(self, request: RegisterRequest, target: Target, asker: Asker) -> Wait:
         address, canonical = read_address(target, request.address)
-        now = self._clock.now()
+        wait_id, now = new_wait_id(), self._clock.now()
         return Wait(
-            id=new_wait_id(),
+            id=wait_id,
             target=target.name,
-            address=request.address,
+            address=sealed_address(target, request.address, wait_id, self._seal),
             canonical=canonical,
             is_repeated=address.is_repeated,
             client=asker.name,
@@ -210,6 +214,28 @@ def read_address(target: Target, raw: dict[str, Any]) -> tuple[Address, str]:
             slug = Slug.NOT_SUPPORTED
     title = "The address is not valid" if slug is Slug.INVALID else "This version cannot do that"
     raise Rejected(Problem.of(slug, title, errors=errors))
+
+
+def sealed_address(target: Target, raw: dict[str, Any], wait: str, seal: Seal | None) -> dict[str, Any]:
+    """Return the address as it may be stored and sent: its secret fields sealed for this wait alone.
+
+    raw: accepted by read_address().
+
+    Raises:
+        Rejected: it has a secret, and there is no key to seal it with.
+    """
+    kind = target.kind.address_type
+    if seal is None:
+        if places := secret_places(kind, raw):
+            detail = "is a secret: this bridge takes none until it has [secrets] keys to seal them with"
+            errors = [FieldError(pointer=f"/address{pointer(place)}", detail=detail) for place in places]
+            raise Rejected(Problem.of(Slug.NOT_SUPPORTED, "This bridge cannot keep a secret", errors=errors))
+        return raw
+
+    def sealed(location: Location, text: str) -> str:
+        return seal(text, of_address(target.name, wait, location))
+
+    return with_secrets(kind, raw, sealed)
 
 
 def hash_request(body: bytes) -> str:

@@ -26,6 +26,7 @@ from bridge.coordinator.store.engine import Database
 from bridge.coordinator.timers import Retention, Timers
 from bridge.core.errors import StoreUnavailable
 from bridge.core.ports import Broker, Clock
+from bridge.core.sealed import Seal
 from bridge.core.signing import CallbackKeys
 from bridge.core.source import Source
 from bridge.core.topology import DEAD, EVENTS, REPORTS, UNROUTED
@@ -44,6 +45,8 @@ class CoordinatorConfig:
     targets: Mapping[str, Target]
     sources: Mapping[str, type[Source[Any]]]
     keys: CallbackKeys
+    seal: Seal | None
+    """None: there are no `[secrets] keys`."""
     clients: Clients
     terms: Terms
     rules: Rules
@@ -74,6 +77,7 @@ class Coordinator:
             targets=config.targets,
             sources=config.sources,
             keys=config.keys,
+            seal=config.seal,
             clock=clock,
             terms=config.terms,
         )

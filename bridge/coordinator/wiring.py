@@ -8,6 +8,7 @@ from bridge.coordinator.service import Coordinator, CoordinatorConfig
 from bridge.coordinator.timers import Retention
 from bridge.core.consumer import load_consumer
 from bridge.core.ports import Broker, Clock
+from bridge.core.sealed import Seal
 from bridge.core.wait import Rules
 
 
@@ -21,12 +22,21 @@ def make_coordinator(config: Config, broker: Broker, clock: Clock) -> Coordinato
         },
         sources={name: source_kind(settings.kind) for name, settings in config.sources.items()},
         keys=config.callback_keys,
+        seal=_seal(config),
         clients=_clients(config),
         terms=Terms(str(config.public_url).rstrip("/"), waits.max_timeout, waits.keep_early),
         rules=Rules(delivery_window=waits.delivery_window),
         retention=Retention(config.store.keep, waits.keep_early, waits.max_early),
     )
     return Coordinator(parts, broker, clock=clock)
+
+
+def _seal(config: Config) -> Seal | None:
+    if not config.sealing_keys:
+        return None
+    from bridge.sealing import Sealing  # noqa: PLC0415 - only who keeps secrets needs it
+
+    return Sealing(config.sealing_keys).seal
 
 
 def _clients(config: Config) -> Clients:

@@ -206,7 +206,7 @@ class WaitView(Frozen):
     state: State
     outcome: Outcome | None
     target: str
-    address: Annotated[dict[str, Any], Field(description="as registered, without its secret fields")]
+    address: Annotated[dict[str, Any], Field(description="as registered; a secret field shows as `**********`")]
     created_at: AwareDatetime
     expires_at: AwareDatetime
     decided_at: AwareDatetime | None

@@ -17,6 +17,7 @@ from bridge.core.ports import Clock, Http
 from bridge.core.quota import Quota
 from bridge.core.request import Auth, Call, NoAuth, Reply
 from bridge.core.resolution import Resolution
+from bridge.core.sealed import has_secrets
 from bridge.core.settings import TargetSettings
 
 
@@ -123,6 +124,11 @@ class Consumer(Generic[S, A]):
                 arguments = get_args(base)
                 if len(arguments) == 2 and all(isinstance(argument, type) for argument in arguments):  # noqa: PLR2004 - [Settings, Address]
                     cls.settings_type, cls.address_type = arguments
+
+    @classmethod
+    def takes_secrets(cls) -> bool:
+        """Return True when an address may hold a secret, so that its worker needs the keys to open it."""
+        return has_secrets(cls.address_type)
 
     @classmethod
     def keeps_cookies(cls, settings: Any) -> bool:  # noqa: ARG003 - a platform's own rule may need them

@@ -15,6 +15,7 @@ BridgeError
 ├── Unroutable             the broker returned the message: nobody declared its queue
 ├── StoreUnavailable       the transaction did not happen; the coordinator stops consuming until the store is back
 ├── Undecodable            a body that is no message of ours: dead letter, no attempt
+├── Unopened               a sealed text cannot be opened here: the resolution is refused, nothing was sent
 └── HttpFault              no reply came
     ├── Unreachable        the request was certainly not delivered
     └── Unanswered         the request may have been delivered: in doubt, the repeat looks first
@@ -87,6 +88,10 @@ class StoreUnavailable(BridgeError):
 
 class Undecodable(BridgeError):
     """A message body that is not in the shape of its schema."""
+
+
+class Unopened(BridgeError):
+    """A sealed text cannot be opened. The text says why, for people, as the end of a sentence about it; it holds nothing of it."""
 
 
 class HttpFault(BridgeError):

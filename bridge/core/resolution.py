@@ -17,7 +17,7 @@ class Resolution(Frozen):
     dispatch: int
     """Numbers the instructions of one wait; a replay counts on. A resend keeps the number."""
     address: dict[str, Any]
-    """As registered; read it through the consumer's Address model."""
+    """As registered, its secret fields sealed. The worker opens it and reads it with the consumer's Address model."""
     outcome: Literal[Outcome.SUCCEEDED, Outcome.FAILED, Outcome.CANCELLED, Outcome.TIMED_OUT]
     decided_at: AwareDatetime
     deliver_until: AwareDatetime

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias, TypeVar, get_args
 
 import structlog
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from bridge.core.consumer import Address, AddressError, Consumer
-from bridge.core.errors import Unanswered, Unreachable
+from bridge.core.errors import Unanswered, Unopened, Unreachable
 from bridge.core.outcome import (
     AlreadyDone,
     CredentialRefused,
@@ -31,7 +31,9 @@ from bridge.core.outcome import (
     Standing,
     Unmarked,
 )
+from bridge.core.problem import pointer
 from bridge.core.resolution import Resolution
+from bridge.core.sealed import Location, Unseal, is_sealed, no_key, of_address, with_secrets
 from bridge.ops.faults import places
 from bridge.outbound import Unsendable
 from bridge.worker.breaker import Sign, probe
@@ -43,7 +45,6 @@ ATTEMPT_TIMEOUT_S = 300.0
 
 T = TypeVar("T")
 Announce: TypeAlias = Callable[[Resolution, Trail], Awaitable[None]]
-Unseal: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 
 _ENDINGS = get_args(Ending)
 _log = structlog.get_logger(__name__)
@@ -77,7 +78,7 @@ class Attempts:
     """Makes attempts on one target.
 
     announce: tells the coordinator, confirmed, that a dispatch is about to be sent. What it raises passes through.
-    unseal: opens the secret fields of an address.
+    unseal: opens the sealed fields of an address.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Attempts:
         consumer: Consumer[Any, Any],
         *,
         announce: Announce,
-        unseal: Unseal = dict,
+        unseal: Unseal = no_key,
         timeout_s: float = ATTEMPT_TIMEOUT_S,
     ) -> None:
         self._consumer = consumer
@@ -120,17 +121,32 @@ class Attempts:
         return ending, _sign(ending)
 
     def address_of(self, resolution: Resolution) -> Address:
-        """Read the address with the consumer's own model.
+        """Open the address's secret fields and read it with the consumer's own model.
 
         Raises:
-            AddressError: it is not one of this platform; the text never holds its values.
+            AddressError: it cannot be opened, or is not one of this platform; the text never holds its values.
         """
+        kind = self._consumer.address_type
+        secrets: list[SecretStr] = []
+
+        def opened(location: Location, text: str) -> str:
+            if is_sealed(text):  # else it was registered before its field was a secret: its pipeline waits all the same
+                text = self._opened(text, resolution, location)
+            secrets.append(SecretStr(text))
+            return text
+
         try:
-            return self._consumer.address_type.model_validate(self._unseal(resolution.address))
+            return kind.model_validate(with_secrets(kind, resolution.address, opened))
         except ValidationError as exc:
             first = exc.errors(include_input=False, include_url=False)[0]
-            pointer = "".join(f"/{part}" for part in first["loc"])
-            raise AddressError(pointer, first["msg"]) from None
+            place = "".join(f"/{part}" for part in first["loc"])
+            raise AddressError(place, Redaction(secrets)(first["msg"])) from None
+
+    def _opened(self, text: str, resolution: Resolution, location: Location) -> str:
+        try:
+            return self._unseal(text, of_address(resolution.target, resolution.wait, location))
+        except Unopened as exc:
+            raise AddressError(pointer(location), str(exc)) from None
 
 
 class _Course:

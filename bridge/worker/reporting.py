@@ -1,6 +1,6 @@
 """What is told to the coordinator about an attempt: report_of() is a pure table; Redaction keeps secrets out of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -15,9 +15,9 @@ MAX_NOTE = 500
 
 
 class Redaction:
-    """Cuts a text to MAX_NOTE characters and takes the secrets of a section out of it."""
+    """Cuts a text to MAX_NOTE characters and takes the secrets of sections and addresses out of it."""
 
-    def __init__(self, *holders: BaseModel) -> None:
+    def __init__(self, *holders: BaseModel | Sequence[SecretStr]) -> None:
         secrets = {secret for holder in holders for secret in _secrets(holder)}
         self._hidden = sorted(secrets | {quote(secret, safe="") for secret in secrets}, key=len, reverse=True)
 

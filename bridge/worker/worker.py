@@ -22,11 +22,12 @@ from bridge.core.outcome import Ack, DeadLetter, Ending, Health, Later, Retry, s
 from bridge.core.ports import Broker, Clock, Delivery, Subscription
 from bridge.core.resolution import Resolution, read_resolution
 from bridge.core.retry import LATER, NOT_YET, RetryPolicy
+from bridge.core.sealed import Unseal, no_key
 from bridge.core.settings import TargetSettings
 from bridge.core.topology import target_queue
 from bridge.ops import metrics
 from bridge.ops.faults import places
-from bridge.worker.attempt import Attempts, Result, Unseal
+from bridge.worker.attempt import Attempts, Result
 from bridge.worker.breaker import PROBES, Breaker
 from bridge.worker.in_flight import InFlight
 from bridge.worker.insistence import SETTLE_WAITS_S, Insistence, Reporter
@@ -84,12 +85,12 @@ class Worker:
         clock: Clock | None = None,
         random: Callable[[], float] = system_random,
         sleep: Sleep = asyncio.sleep,
-        unseal: Unseal = dict,
+        unseal: Unseal = no_key,
     ) -> None:
         """Wire one worker.
 
         settings: concurrency and rate; the consumer's own where not given.
-        unseal: opens the secret fields of an address; what it returns goes through the consumer's model.
+        unseal: opens the sealed fields of an address.
         """
         settings = settings or consumer.settings
         clock = clock or UtcClock()

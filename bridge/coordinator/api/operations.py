@@ -16,6 +16,7 @@ from bridge.coordinator.registry import Target
 from bridge.coordinator.store import views
 from bridge.coordinator.store.engine import Database
 from bridge.core.api import DeadLetterList, DeadLetterView, QueueList, TargetList, TargetView
+from bridge.core.sealed import hidden
 from bridge.core.topology import TARGET_PREFIX
 
 
@@ -132,6 +133,6 @@ def dead_view(row: Any, *, has_body: bool) -> DeadLetterView:
 
 def _shown(body: bytes) -> Any:
     try:
-        return orjson.loads(body)
+        return hidden(orjson.loads(body))
     except orjson.JSONDecodeError:
-        return body.decode("utf-8", "replace")
+        return hidden(body.decode("utf-8", "replace"))

@@ -15,6 +15,7 @@ from bridge.coordinator.store import views
 from bridge.coordinator.store.engine import Database
 from bridge.core.api import QueueView
 from bridge.core.ports import Clock
+from bridge.core.sealed import hidden
 from bridge.core.topology import TARGET_PREFIX
 from bridge.core.wait import State, Wait
 
@@ -79,7 +80,7 @@ class StatusPage:
             )
             if part
         )
-        place = ", ".join(f"{name}: {value}" for name, value in wait.address.items() if isinstance(value, str))
+        place = ", ".join(f"{name}: {value}" for name, value in hidden(wait.address).items() if isinstance(value, str))
         state = wait.state.value + (f": {wait.reason.value}" if wait.reason else "")
         cells = [
             f'<code>{escape(wait.id)}</code><br><span class="{wait.state.value}">{escape(state)}</span>',

@@ -29,6 +29,7 @@ from bridge.core.api import (
 from bridge.core.event import Event, Outcome
 from bridge.core.problem import Problem, Slug
 from bridge.core.resolution import outcome_summary
+from bridge.core.sealed import hidden
 from bridge.core.wait import Cancelled, State, Wait
 
 _MAX_KEY_CHARACTERS = 255
@@ -159,7 +160,7 @@ def wait_view(wait: Wait, lines: Sequence[Any]) -> WaitView:
         state=wait.state,
         outcome=wait.outcome,
         target=wait.target,
-        address=dict(wait.address),
+        address=hidden(wait.address),
         created_at=wait.created_at,
         expires_at=wait.expires_at,
         decided_at=wait.decided_at,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bridge.config import Role, load_config
+from bridge.config import Role, kinds, load_config
 from bridge.core.errors import ConfigError
 from tests.support.config_kinds import CALLBACK_KEY, ENVIRON, SMALL, load_small, use_plain_kinds
 
@@ -353,3 +353,50 @@ def test_secrets_of_names_the_sections_to_read(tmp_path: Path) -> None:
     config = load_small(tmp_path, environ={"FARM_SECRET": "whsec_x"}, secrets_of=["sources.farm"])
     assert "sources.farm" not in config.unread
     assert {"callbacks", "clients.ci"} <= config.unread
+
+
+SEALED = SMALL + '[secrets]\nkeys = [{ id = "2026b", env = "NEW" }, { id = "2026a", env = "OLD" }]\n'
+
+
+def test_sealing_keys_are_read_in_their_order(tmp_path: Path) -> None:
+    """The first seals; without the section there are none, and nothing else needs one."""
+    config = load_small(tmp_path, SEALED, extra={"NEW": "n" * 32, "OLD": "o" * 32})
+    assert config.sealing_keys == [("2026b", b"n" * 32), ("2026a", b"o" * 32)]
+    assert "n" * 32 not in repr(config)
+    assert load_small(tmp_path).sealing_keys == []
+
+
+def test_wrong_sealing_keys_are_told(tmp_path: Path) -> None:
+    """As those of the callbacks: too short, twice, not there, no list."""
+    text = SEALED.replace('"2026a", env = "OLD"', '"2026b", env = "OLD"')
+    lines = problems(tmp_path, text, extra={"NEW": "short", "OLD": "o" * 32})
+    assert lines == [
+        "secrets.keys: two keys have the same id",
+        "secrets.keys[0]: must be at least 32 bytes of text, is 5",
+    ]
+    lines = problems(tmp_path, SEALED, extra={"NEW": "n" * 32})
+    assert lines == ["secrets.keys[1].env: the variable OLD is not set"]
+    (line,) = problems(tmp_path, SMALL + '[secrets]\nkeys = "x"\n')
+    assert line == 'secrets.keys: expected a list such as [{ id = "2026a", env = "BRIDGE_SECRETS_KEY" }]'
+
+
+@pytest.mark.parametrize(
+    ("roles", "takes_secrets", "is_read"),
+    [
+        ([Role.INGRESS], True, False),
+        ([Role.COORDINATOR], False, True),
+        ([Role.WORKER], True, True),
+        ([Role.WORKER], False, False),
+    ],
+)
+def test_only_who_seals_or_opens_reads_the_sealing_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, roles: list[Role], *, takes_secrets: bool, is_read: bool
+) -> None:
+    """A coordinator seals; a worker opens what its own platform's addresses may hold, and else knows no key."""
+    monkeypatch.setattr(kinds, "takes_secrets", lambda _consumer: takes_secrets)
+    if is_read:
+        assert len(problems(tmp_path, SEALED, roles=roles)) == 2
+        return
+    config = load_small(tmp_path, SEALED, roles=roles)
+    assert config.sealing_keys == []
+    assert "secrets" in config.unread

@@ -116,7 +116,7 @@ def test_the_example_is_a_config(tmp_path: Path) -> None:
     environ = dict.fromkeys(
         (
             *("GITHUB_WEBHOOK_SECRET", "CIRCLECI_WEBHOOK_SECRET", "CIRCLECI_WEBHOOK_SECRET_OLD", "LAB_PATH_SECRET"),
-            *("BRIDGE_CALLBACK_KEY", "BRIDGE_API_TOKEN", "JENKINS_TOKEN", "CIRCLECI_TOKEN"),
+            *("BRIDGE_CALLBACK_KEY", "BRIDGE_SECRETS_KEY", "BRIDGE_API_TOKEN", "JENKINS_TOKEN", "CIRCLECI_TOKEN"),
         ),
         "s" * 40,
     )

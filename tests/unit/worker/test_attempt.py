@@ -21,11 +21,16 @@ from bridge.core.outcome import (
     Standing,
     Unmarked,
 )
+from bridge.core.request import Reply
 from bridge.core.resolution import Resolution
+from bridge.core.sealed import of_address
 from bridge.outbound import Unsendable
+from bridge.sealing import Sealing
+from bridge.testing.fleet import Specimen
 from bridge.worker.attempt import Attempts, Result
 from bridge.worker.breaker import Sign
 from bridge.worker.trail import Trail
+from tests.support.acme.keyed import KeyedAcme, KeyedAddress
 from tests.support.fakes import FakeConsumer, a_resolution
 
 FRESH = Trail()
@@ -235,6 +240,89 @@ async def test_an_address_that_does_not_fit_is_refused_without_its_values() -> N
     assert "address/place" in result.note
     assert "hunter2" not in result.note
     assert case.consumer.did == []
+
+
+class KeyedCase:
+    """Attempts of a consumer whose addresses hold secrets."""
+
+    def __init__(self, *keys: tuple[str, bytes]) -> None:
+        self.told: list[KeyedAddress] = []
+        case = self
+
+        class Told(KeyedAcme):
+            async def resume(self, address: KeyedAddress, resolution: Resolution) -> Ending:  # noqa: ARG002 - the port's shape
+                case.told.append(address)
+                return Refused(f"said {' '.join(address.given)}")
+
+        async def announce(_resolution: Resolution, _trail: Trail) -> None: ...
+
+        consumer, _ = Specimen(SPEC, {"base_url": "https://acme.example", "token": "acme-token"}, {}).make(
+            Reply(200, {}, b"")
+        )
+        made = Told(consumer.settings, consumer.raw_http)
+        more = {"unseal": Sealing(keys).open} if keys else {}
+        self.attempts = Attempts(made, announce=announce, **more)  # type: ignore[arg-type] # the one argument or none
+
+    async def make(self, address: dict[str, Any], **more: Any) -> Result:
+        return await self.attempts.make(a_resolution(address={"gate": "g", **address}, **more), FRESH)
+
+
+SPEC = "tests.support.acme.keyed:KeyedAcme"
+KEY = ("2026a", b"a" * 32)
+WAIT = a_resolution()
+
+
+def sealed(text: str, *location: str | int, key: tuple[str, bytes] = KEY, wait: str = WAIT.wait) -> str:
+    return Sealing([key]).seal(text, of_address(WAIT.target, wait, location))
+
+
+async def test_a_sealed_address_is_opened_for_the_consumer_alone() -> None:
+    """The consumer gets every secret in plain, at whatever depth; a note that repeats one shows stars."""
+    case = KeyedCase(KEY)
+    address = {"key": sealed("hunter2", "key"), "lock": {"name": "l", "code": sealed("4-8-15", "lock", "code")}}
+    result = await case.make({**address, "codes": [sealed("swordfish", "codes", 0)]})
+    assert [place.given for place in case.told] == [["hunter2", "4-8-15", "swordfish"]]
+    assert result.note == "said *** *** ***"
+
+
+async def test_a_text_from_before_its_field_was_secret_serves() -> None:
+    """An address that was stored in plain, by an older consumer, resumes its pipeline all the same."""
+    case = KeyedCase()
+    await case.make({"key": "hunter2"})
+    assert [place.given for place in case.told] == [["hunter2"]]
+
+
+@pytest.mark.parametrize(
+    ("keys", "address", "note"),
+    [
+        ([], {"key": sealed("hunter2", "key")}, "address/key: is sealed, and this process has no [secrets] keys"),
+        (
+            [("2026b", b"b" * 32)],
+            {"lock": {"name": "l", "code": sealed("hunter2", "lock", "code")}},
+            "address/lock/code: is sealed with the key 2026a, which is not in [secrets] keys",
+        ),
+        (
+            [KEY],
+            {"key": sealed("hunter2", "key", wait="another")},
+            "address/key: cannot be opened with the key 2026a: made for something else, or changed",
+        ),
+        (
+            [KEY],
+            {"key": sealed("hu", "key")},
+            "address/key: Value should have at least 3 items after validation, not 2",
+        ),
+    ],
+)
+async def test_what_cannot_be_opened_is_refused_with_its_reason(
+    keys: list[tuple[str, bytes]], address: dict[str, Any], note: str
+) -> None:
+    """The resolution ends and can be replayed when the key is back; the consumer is not called, nothing is shown."""
+    case = KeyedCase(*keys)
+    result = await case.make(address)
+    assert result.ending == Refused(note)
+    assert result.note == note
+    assert result.sign is Sign.NOTHING
+    assert case.told == []
 
 
 async def test_a_consumer_that_hangs_is_given_up_in_doubt() -> None:
