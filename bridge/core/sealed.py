@@ -54,6 +54,23 @@ def hidden(value: Any) -> Any:
             return value
 
 
+def secrets_of(value: Any) -> Iterator[str]:
+    """Yield the text of every secret inside *value*: of a model, of what it holds, or of a collection of them."""
+    match value:
+        case SecretStr():
+            if value.get_secret_value():
+                yield value.get_secret_value()
+        case BaseModel():
+            for name in type(value).model_fields:
+                yield from secrets_of(getattr(value, name))
+        case Mapping():
+            for inner in value.values():
+                yield from secrets_of(inner)
+        case list() | tuple() | set() | frozenset():
+            for inner in value:
+                yield from secrets_of(inner)
+
+
 def no_key(sealed: str, binding: Binding) -> str:  # noqa: ARG001 - an Unseal
     """Open nothing: the Unseal of a process without keys.
 

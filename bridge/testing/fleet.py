@@ -13,20 +13,25 @@ A promise raises BrokenPromise, whose text says what to mend.
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias, get_args
 
+import orjson
 from pydantic import SecretStr, ValidationError
 
-from bridge.core.consumer import Address, Consumer, load_consumer
+from bridge.core.consumer import Address, Consumer, NotSupported, load_consumer
 from bridge.core.errors import HttpFault, Unanswered, Unreachable
 from bridge.core.event import Outcome
 from bridge.core.outcome import CredentialRefused, Ending, Health, Later, NotYet, Refused, Standing
 from bridge.core.request import Call, Reply
 from bridge.core.resolution import Resolution
+from bridge.core.sealed import has_secrets, secrets_of, with_secrets
 from bridge.core.settings import TargetSettings
+from bridge.core.signing import MIN_KEY_BYTES
 from bridge.outbound import is_safe
+from bridge.sealing import Sealing
 
 _SECRET_NAMES = ("token", "secret", "password", "api_key")
 _DAY = timedelta(days=1)
@@ -43,12 +48,14 @@ class Specimen:
     spec: as in a target's `consumer`.
     settings: the section without `consumer`; secrets as text that occurs nowhere else.
     uses_http: False for a platform that is reached through a library of its own; what needs Http is then not asked.
+    others: more addresses, where one alone cannot hold every secret field; secrets as text that occurs nowhere else.
     """
 
     spec: str
     settings: Mapping[str, Any]
     address: Mapping[str, Any]
     uses_http: bool = True
+    others: Sequence[Mapping[str, Any]] = ()
 
     @property
     def kind(self) -> type[Consumer[Any, Any]]:
@@ -131,6 +138,32 @@ async def hides_its_secrets(specimen: Specimen) -> None:
             continue
         value = getattr(consumer.settings, name)
         _promise(holds=value is None or isinstance(value, SecretStr), text=f"settings.{name} must be a SecretStr")
+
+
+async def gives_no_secret_of_an_address_away(specimen: Specimen) -> None:
+    """What is stored, sent and shown of an address holds no secret of it, and the worker gets the whole of it back."""
+    kind = specimen.kind.address_type
+    consumer, _ = specimen.make(Reply(200, {}, b""))
+    sealing = Sealing([("fleet", b"f" * MIN_KEY_BYTES)])
+    given: set[str] = set()
+    for raw in (dict(specimen.address), *map(dict, specimen.others)):
+        place = kind.model_validate(raw)
+        secrets = set(secrets_of(place))
+        given |= secrets
+        sealed = with_secrets(kind, raw, lambda where, text: sealing.seal(text, where))
+        shown = [orjson.dumps(sealed).decode(), repr(place), str(place), place.model_dump_json()]
+        with suppress(NotSupported):
+            shown.append(place.canonical(consumer.settings))
+        for secret in secrets:
+            _promise(
+                holds=not any(secret in text for text in shown),
+                text=f"a secret of {kind.__name__} stands in canonical(), in its repr or dump, or cannot be sealed",
+            )
+        opened = with_secrets(kind, sealed, lambda where, text: sealing.open(text, where))
+        _promise(holds=kind.model_validate(opened) == place, text="a sealed address must come back as it was")
+    _promise(
+        holds=bool(given) or not has_secrets(kind), text="give each secret field in the Specimen's address or `others`"
+    )
 
 
 async def says_its_contract(specimen: Specimen) -> None:
@@ -280,6 +313,7 @@ async def _ended(question: Awaitable[Any]) -> Any:
 PROMISES: Sequence[Promise] = (
     has_two_models,
     hides_its_secrets,
+    gives_no_secret_of_an_address_away,
     says_its_contract,
     answers_all_three_questions,
     has_one_spelling_for_a_place,

@@ -1,14 +1,14 @@
 """What is told to the coordinator about an attempt: report_of() is a pure table; Redaction keeps secrets out of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from urllib.parse import quote
 
 from pydantic import BaseModel, SecretStr
 
 from bridge.core.outcome import NOT_REACHED, Ack, DeadLetter, Ending, InDoubt, Settlement, Unmarked
 from bridge.core.resolution import Progressed, Report, Resolution
+from bridge.core.sealed import secrets_of
 from bridge.worker.trail import Trail, fingerprint
 
 MAX_NOTE = 500
@@ -18,7 +18,7 @@ class Redaction:
     """Cuts a text to MAX_NOTE characters and takes the secrets of sections and addresses out of it."""
 
     def __init__(self, *holders: BaseModel | Sequence[SecretStr]) -> None:
-        secrets = {secret for holder in holders for secret in _secrets(holder)}
+        secrets = {secret for holder in holders for secret in secrets_of(holder)}
         self._hidden = sorted(secrets | {quote(secret, safe="") for secret in secrets}, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
@@ -26,23 +26,6 @@ class Redaction:
             text = text.replace(secret, "***")
         text = "".join(character if character.isprintable() else " " for character in text)
         return text if len(text) <= MAX_NOTE else text[: MAX_NOTE - 1] + "…"
-
-
-def _secrets(value: Any) -> Iterator[str]:
-    """Yield every secret inside *value*."""
-    match value:
-        case SecretStr():
-            if value.get_secret_value():
-                yield value.get_secret_value()
-        case BaseModel():
-            for name in type(value).model_fields:
-                yield from _secrets(getattr(value, name))
-        case dict():
-            for inner in value.values():
-                yield from _secrets(inner)
-        case list() | tuple() | set() | frozenset():
-            for inner in value:
-                yield from _secrets(inner)
 
 
 def report_of(

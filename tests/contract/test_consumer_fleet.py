@@ -5,6 +5,7 @@ from datetime import timedelta
 from http import HTTPStatus
 
 import pytest
+from pydantic import ConfigDict, SecretStr
 
 import bridge.consumers
 from bridge.core.consumer import Address, Consumer, load_consumer
@@ -15,12 +16,19 @@ from bridge.testing.fleet import HTTP_PROMISES, PROMISES, BrokenPromise, Promise
 from tests.support.fakes import FakeSettings
 
 SECRET = "s3cr3t-0f-the-fleet"  # noqa: S105 - a test's own
+APPROVAL_TOKEN = "a2c4e6f8-0123-4567-89ab-cdef01234567"  # noqa: S105 - as above
 
 SPECIMENS = {
     "tests.support.acme.acme_ci:Acme": Specimen(
         "tests.support.acme.acme_ci:Acme",
         settings={"base_url": "https://acme.example/", "token": SECRET},
         address={"gate": "a b/c"},
+    ),
+    "tests.support.acme.keyed:KeyedAcme": Specimen(
+        "tests.support.acme.keyed:KeyedAcme",
+        settings={"base_url": "https://acme.example/", "token": SECRET},
+        address={"gate": "g", "key": "k3y-0f-the-fleet", "lock": {"name": "l", "code": "c0de-0f-the-fleet"}},
+        others=[{"gate": "g", "codes": ["4815-1623"], "notes": {"a": "n0te-0f-the-fleet"}}],
     ),
     "jenkins": Specimen(
         "jenkins",
@@ -36,6 +44,7 @@ SPECIMENS = {
         "codepipeline",
         settings={"region": "eu-west-1", "access_key_id": "AKIDEXAMPLE", "secret_access_key": SECRET},
         address={"job_id": "11111111-abcd-1111-abcd-111111abcdef"},
+        others=[{"approval": {"pipeline": "p", "stage": "s", "action": "a", "token": APPROVAL_TOKEN}}],
     ),
 }
 
@@ -73,16 +82,25 @@ class LooseSettings(FakeSettings):
     token: str = SECRET
 
 
-class Loose(Consumer[LooseSettings, Address]):
-    async def look(self, address: Address) -> Standing:  # noqa: ARG002 - it does everything wrong
+class LooseAddress(Address):
+    model_config = ConfigDict(extra="ignore")
+
+    key: SecretStr
+
+    def canonical(self, settings: object) -> str:  # noqa: ARG002 - the port's shape
+        return self.key.get_secret_value()
+
+
+class Loose(Consumer[LooseSettings, LooseAddress]):
+    async def look(self, address: LooseAddress) -> Standing:  # noqa: ARG002 - it does everything wrong
         reply = await self.raw_http.send(Call.get(f"/../{self.settings.token}"))
         return Standing.WAITING if reply.status == HTTPStatus.NO_CONTENT else Standing.GONE
 
-    async def resume(self, address: Address, resolution: Resolution) -> Ending:  # noqa: ARG002
+    async def resume(self, address: LooseAddress, resolution: Resolution) -> Ending:  # noqa: ARG002
         reply = await self.raw_http.send(Call.get(f"/../{self.settings.token}"))
         return Done() if reply.is_success else Gone() if reply.status in (401, 403) else Refused()
 
-    async def resume_seen(self, address: Address, resolution: Resolution, sight: object) -> Ending:  # noqa: ARG002
+    async def resume_seen(self, address: LooseAddress, resolution: Resolution, sight: object) -> Ending:  # noqa: ARG002
         return await self.resume(address, resolution)
 
     async def health(self) -> Health:
@@ -97,7 +115,7 @@ class Loose(Consumer[LooseSettings, Address]):
 async def test_a_careless_consumer_keeps_none(promise: Promise) -> None:
     """Each promise is one that can be broken: a consumer that does everything wrong fails them all."""
     with pytest.raises(BrokenPromise):
-        await promise(Specimen("tests.contract.test_consumer_fleet:Loose", settings={}, address={}))
+        await promise(Specimen("tests.contract.test_consumer_fleet:Loose", settings={}, address={"key": SECRET}))
 
 
 @pytest.mark.parametrize("spec", ["nosuch", "no_such_module:X", "bridge.core.request:Call", "bridge:NoSuch"])
