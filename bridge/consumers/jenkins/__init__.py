@@ -13,8 +13,9 @@ Source:   jenkinsci/jenkins @ ff9430ee1dc6 (2026-08), pipeline-input-step-plugin
           pipeline-stage-view-plugin @ 14b139ad0447 (2026-08), read in the code.
 
 Nothing in a request names the occurrence of an input, and an answered input looks like one not reached. So every attempt
-begins with the listing, and what is not clear after an answer is read back. A 200 says that the answer was taken, not that the
-build moves: while Jenkins quiets down it does not, and the input is settled all the same.
+begins with the listing, and every answer is read back: what is still pending was lost in a crash, or is the next of that id.
+A 200 says that the answer was taken, not that the build moves: while Jenkins quiets down it does not, and the input is settled
+all the same.
 """
 
 from dataclasses import replace
@@ -34,7 +35,8 @@ from bridge.consumers.jenkins.listing import (
     stranger,
 )
 from bridge.consumers.jenkins.parameters import Declared, fill
-from bridge.core.consumer import Consumer, healthy, later
+from bridge.consumers.jenkins.session import JUDGED, Session
+from bridge.core.consumer import Consumer, healthy
 from bridge.core.errors import HttpFault
 from bridge.core.outcome import (
     AlreadyDone,
@@ -49,6 +51,7 @@ from bridge.core.outcome import (
     Sight,
     Standing,
 )
+from bridge.core.ports import Clock, Http
 from bridge.core.request import Basic, Call, Reply
 from bridge.core.resolution import Resolution
 
@@ -61,11 +64,19 @@ REFUSALS = frozenset({405, 409, 411, 413, 414, 415, 422, 431})
 class Jenkins(Consumer[JenkinsSettings, JenkinsAddress]):
     """Answers or aborts the input step that a wait names."""
 
-    auth = Basic("username", "token")
-    judges = frozenset({HTTPStatus.INTERNAL_SERVER_ERROR})
+    auth = Basic("username", "secret")
+    judges = JUDGED
     tells_answered = False
-    _shows_inputs = False
-    """This Jenkins has been seen to list inputs with the build."""
+
+    @classmethod
+    def keeps_cookies(cls, settings: JenkinsSettings) -> bool:
+        return settings.password is not None
+
+    def __init__(self, settings: JenkinsSettings, http: Http, *, clock: Clock | None = None) -> None:
+        super().__init__(settings, http, clock=clock)
+        self._session = Session(self.http, self.clock, is_password=settings.password is not None)
+        self._shows_inputs = False
+        """This Jenkins has been seen to list inputs with the build."""
 
     async def health(self) -> Health:
         """Ask Jenkins who we are."""
@@ -75,12 +86,12 @@ class Jenkins(Consumer[JenkinsSettings, JenkinsAddress]):
     async def look_closely(self, address: JenkinsAddress) -> Sight:
         """List the inputs of the build; resume_seen() takes the parameters of the one that waits from here."""
         place = address.place(self.settings)
-        reply = await self._get(f"{place.run}/api/json", RUN_TREE)
+        reply = await self._session.get(f"{place.run}/api/json", RUN_TREE)
         if reply.status == HTTPStatus.NOT_FOUND:
             missing = await self._without_run(place)
             if missing.standing is not Standing.GONE:
                 return missing
-            reply = await self._get(f"{place.run}/api/json", RUN_TREE)  # it may have started between the two
+            reply = await self._session.get(f"{place.run}/api/json", RUN_TREE)  # it may have started between the two
             if reply.status == HTTPStatus.NOT_FOUND:
                 return missing
         run = await self._with_inputs(Run.read(reply), place)
@@ -94,7 +105,7 @@ class Jenkins(Consumer[JenkinsSettings, JenkinsAddress]):
         seen: Seen = sight.seen
         call = plan(address, address.place(self.settings), resolution, seen.declared)
         for _ in range(TRIES):
-            reply = await self.http.send(call)
+            reply = await self._session.post(call)
             ending = judge(reply) or conclude(
                 call, reply, seen, await self._read_back(address), is_repeated=address.is_repeated
             )
@@ -117,23 +128,17 @@ class Jenkins(Consumer[JenkinsSettings, JenkinsAddress]):
         self._shows_inputs = self._shows_inputs or run.shows_inputs
         if self._shows_inputs or not run.is_building:
             return run
-        pending = read_older(await self._get(f"{place.run}/wfapi/pendingInputActions"))
+        pending = read_older(await self._session.get(f"{place.run}/wfapi/pendingInputActions"))
         return run if pending is None else replace(run, had_input=True, pending=pending)
 
     async def _without_run(self, place: Place) -> Sight:
         """Say what a 404 for the build means."""
-        reply = await self._get(f"{place.job}/api/json", JOB_TREE)
+        reply = await self._session.get(f"{place.job}/api/json", JOB_TREE)
         if reply.status != HTTPStatus.NOT_FOUND:
             return standing_without_run(read_job(reply), place.number)
         if await self.health() is not Health.UP:  # the 404 is not Jenkins's own
             raise stranger(reply)
         return Sight(Standing.GONE, "there is no such job, or our user has no Job/Read on it")
-
-    async def _get(self, path: str, tree: str = "") -> Reply:
-        reply = await self.http.send(Call.get(path, query={"tree": tree} if tree else {}))
-        if reply.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise later(reply, now=self.clock.now(), is_write=False)
-        return reply
 
 
 def healthy_as(username: str, reply: Reply) -> Health:
@@ -208,10 +213,12 @@ def conclude(call: Call, reply: Reply, before: Seen, after: Sight | Later, *, is
         return Done("not read back") if is_taken and is_repeated else after
     if after.standing is Standing.WAITING:
         return _still_pending(call, reply, before, after.seen, is_taken=is_taken, is_repeated=is_repeated)
-    if is_taken:
-        return Done()
     if reply.status == HTTPStatus.NOT_FOUND and after.standing is not Standing.ABSENT:
         return unsent(after)
+    if after.standing is Standing.NOT_THERE:
+        return Later("lost in a crash: the build is before its input again", is_doubtful=is_repeated)
+    if is_taken:
+        return Done()
     return AlreadyDone(f"no longer pending after an answer of {reply.status}")
 
 

@@ -8,14 +8,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any, Literal
-from urllib.parse import SplitResult, unquote, unquote_to_bytes, urlsplit
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import SplitResult, unquote, urlsplit
 
-import jmespath
 import orjson
-from pydantic import AfterValidator, Field, HttpUrl, SecretStr, field_validator
+from pydantic import AfterValidator, Field, HttpUrl, SecretStr, field_validator, model_validator
 
 from bridge.core.consumer import Address, AddressError
+from bridge.core.expression import Expression, check_expressions
+from bridge.core.paths import SEGMENT, check_segments
 from bridge.core.request import segment
 from bridge.core.settings import Duration, TargetSettings
 
@@ -24,8 +25,7 @@ READ_TIMEOUT = timedelta(seconds=75)
 
 _URL = re.compile(r"[!-~]+")
 _NOT_IN_A_URL = frozenset('"<>\\^`{|}')
-_RUN = re.compile(r"((?:job/(?:[A-Za-z0-9\-._~!$&'()*+,=:@]|%[0-9A-Fa-f]{2})+/)+)([1-9][0-9]{0,8})/?")
-_LIKE_A_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_RUN = re.compile(f"((?:job/{SEGMENT}/)+)([1-9][0-9]{{0,8}})/?")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -42,7 +42,14 @@ class JenkinsSettings(TargetSettings):
         description="the id of a user with Overall/Read, Job/Read and Job/Build, or listed as `submitter` of the inputs; "
         "Job/Cancel, or being listed, to abort",
     )
-    token: SecretStr = Field(description="an API token of that user; with one no crumb and no cookie is needed")
+    token: SecretStr | None = Field(
+        default=None,
+        description="an API token of that user: no crumb and no cookie is needed. Either this or `password`",
+    )
+    password: SecretStr | None = Field(
+        default=None,
+        description="the user's password, where API tokens are not allowed: each answer takes a crumb and its session along",
+    )
     timeout: Duration = Field(
         default=READ_TIMEOUT,
         description="for one call; Jenkins takes up to 60 s by itself while it loads a build, so less makes doubts",
@@ -56,8 +63,16 @@ class JenkinsSettings(TargetSettings):
                 raise ValueError("expected http(s)://host[:port][/context], without credentials, query and fragment")
         return value
 
+    @model_validator(mode="after")
+    def _one_secret(self) -> Self:
+        if (self.token is None) == (self.password is None):
+            raise ValueError("token_env: expected one of token_env (an API token) and password_env, and not both")
+        return self
 
-Expression = Annotated[str, Field(min_length=1, max_length=1000)]
+    @property
+    def secret(self) -> SecretStr:
+        """What stands behind the user's name in Basic authentication."""
+        return self.token or self.password or SecretStr("")
 
 
 def _not_dots(input_id: str) -> str:
@@ -124,8 +139,7 @@ class JenkinsAddress(Address):
             AddressError: build_url is elsewhere or no build, or an expression cannot be read.
         """
         place = self.place(settings)
-        for name, expression in (self.parameters or {}).items():
-            _check_expression(name, expression)
+        check_expressions((self.parameters or {}).items())
         return orjson.dumps([unquote(place.run), place.id]).decode()
 
     def place(self, settings: JenkinsSettings) -> Place:
@@ -145,17 +159,16 @@ class JenkinsAddress(Address):
         raise AddressError("/build_url", "is not under the target's base_url or one of its public_urls")
 
 
+def _check_segments(path: str) -> None:
+    try:
+        check_segments(path)
+    except ValueError as exc:
+        raise AddressError("/build_url", str(exc)) from None
+
+
 def normalise(input_id: str) -> str:
     """Return the id as Jenkins makes it: a first letter a-z raised, nothing else."""
     return input_id[0].upper() + input_id[1:] if "a" <= input_id[0] <= "z" else input_id
-
-
-def _check_expression(name: str, expression: str) -> None:
-    try:
-        jmespath.compile(expression)
-    except (ValueError, RecursionError):  # the parser's own text repeats the expression
-        pointer = f"/parameters/{name}" if _LIKE_A_NAME.fullmatch(name) else "/parameters"
-        raise AddressError(pointer, "expected a JMESPath expression") from None
 
 
 def _split(url: str) -> SplitResult:
@@ -183,16 +196,3 @@ def _paths(given: SplitResult, settings: JenkinsSettings) -> Iterator[str]:
 
 def _origin(url: SplitResult) -> tuple[str, str, int]:
     return url.scheme, (url.hostname or "").lower(), url.port or _PORTS[url.scheme]
-
-
-def _check_segments(path: str) -> None:
-    """Refuse what no job is called, and what a server on the way could read as another path."""
-    for part in path.split("/"):
-        try:
-            name = unquote_to_bytes(part).decode()
-        except UnicodeDecodeError:
-            raise AddressError("/build_url", "must be UTF-8, percent-encoded") from None
-        if name in (".", "..") or any(character < " " or character == "\x7f" for character in name):
-            raise AddressError("/build_url", "must hold no dot segment and no control character")
-        if "/" in name:
-            raise AddressError("/build_url", "holds %2F: a branch's slash is %252F in its BUILD_URL")

@@ -2,10 +2,14 @@
 
 Contract: form field `json` = {"parameter": [{"name", "value"} | {"name", "base64"} | {"name", "file": "<part>"} | {"name", "runId"}]}
           urlencoded, or multipart with one part for each file; what is not named is absent from what the step returns
-Source:   pipeline-input-step-plugin @ d2b888dfb50d (InputStepExecution.parseValue); file-parameters-plugin @ 59e1249584e1
+          a text stays as it is, `null` and what looks like JSON too (json-lib read those as JSON until 2013)
+          core `file` parameters are waited for only where the administrator allows them, `stashedFile` never
+Source:   pipeline-input-step-plugin @ d2b888dfb50d (InputStepExecution.parseValue); file-parameters-plugin @ 59e1249584e1;
+          jenkinsci/json-lib @ 0e9de8a (JSONObject.element, JSONNull.equals)
 """
 
 import json
+import re
 from base64 import b64decode, b64encode
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,10 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-import jmespath
 import orjson
 
 from bridge.core.event import File
+from bridge.core.expression import document_of, search
 from bridge.core.multipart import as_file
 from bridge.core.outcome import Refused
 from bridge.core.request import Part
@@ -27,6 +31,9 @@ MAX_FORM_BYTES = 200_000
 
 _TRUE = frozenset({"true", "yes", "y", "on", "1"})
 _FALSE = frozenset({"false", "no", "n", "off", "0", ""})
+_RUN = re.compile(r"[^\x00-\x1f\x7f#]+#[1-9][0-9]{0,8}")
+_CREDENTIAL = re.compile(r"[^\x00-\x1f\x7f]{0,255}")
+"""Jenkins takes a blank one for the default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,22 +147,12 @@ def _payload(resolution: Resolution) -> Any:
 
 
 def _computed(resolution: Resolution, expressions: Mapping[str, str]) -> dict[str, Any]:
-    return {name: _search(expression, _document(resolution)) for name, expression in expressions.items()}
-
-
-def _document(resolution: Resolution) -> dict[str, Any]:
-    """Return what the expressions see: the event at one level, with what was decided; without an event the latter alone."""
-    seen = resolution.event.flat if resolution.event else {"body": None}
-    decided = {"outcome": resolution.outcome.value, "summary": resolution.summary, "url": resolution.url}
-    return {**seen, **decided}
+    return {name: _search(expression, document_of(resolution)) for name, expression in expressions.items()}
 
 
 def _search(expression: str, document: dict[str, Any]) -> Any:
     """Return the result, a file as a file; None where the expression does not fit what was sent."""
-    try:
-        value = jmespath.search(expression, document)
-    except (ValueError, TypeError, RecursionError):  # a function of something that is not there
-        return None
+    value = search(expression, document)
     return File.model_validate(value) if isinstance(value, dict) and set(value) == set(File.model_fields) else value
 
 
@@ -165,15 +162,18 @@ def _search(expression: str, document: dict[str, Any]) -> Any:
 def _take(parameter: Declared, value: Any, parts: list[Part]) -> dict[str, Any]:
     """Return the entry, without its name, that gives *value* to *parameter*; a file is added to *parts*."""
     match parameter.kind:
-        case "Base64FileParameterDefinition" if isinstance(value, File):
-            parts.append(Part(f"file{len(parts)}", _bytes_of(value), filename=value.filename or "file"))
-            return {"file": parts[-1].name}
-        case "Base64FileParameterDefinition":
+        case "Base64FileParameterDefinition" if not isinstance(value, File):
             return {"base64": b64encode(_text_of(value).encode()).decode()}
+        case "Base64FileParameterDefinition" | "FileParameterDefinition" | "StashedFileParameterDefinition":
+            file = value if isinstance(value, File) else as_file(_text_of(value).encode())
+            parts.append(Part(f"file{len(parts)}", _bytes_of(file), filename=file.filename or "file"))
+            return {"file": parts[-1].name}
         case "BooleanParameterDefinition":
             return {"value": _boolean(parameter, value)}
         case "RunParameterDefinition":
-            return {"runId": _text(parameter, value)}
+            return {"runId": _matching(_RUN, "a run such as folder/job#12", parameter, value)}
+        case "CredentialsParameterDefinition":
+            return {"value": _matching(_CREDENTIAL, "the id of a credential", parameter, value)}
         case _:
             return {"value": _choice(parameter, _text(parameter, value))}
 
@@ -202,6 +202,13 @@ def _boolean(parameter: Declared, value: Any) -> bool:
 def _choice(parameter: Declared, text: str) -> str:
     if parameter.choices is not None and text not in parameter.choices:
         raise Refused(f"parameter {parameter.name}: not one of its choices")
+    return text
+
+
+def _matching(form: re.Pattern[str], what: str, parameter: Declared, value: Any) -> str:
+    text = _text(parameter, value) if isinstance(value, str | File) else ""
+    if not form.fullmatch(text):
+        raise Refused(f"parameter {parameter.name}: not {what}")
     return text
 
 

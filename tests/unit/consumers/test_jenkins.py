@@ -231,7 +231,7 @@ WAITING, ABSENT, GONE = Standing.WAITING, Standing.ABSENT, Standing.GONE
         (TAKEN, ABSENT, Done),
         (TAKEN, GONE, Done),
         (TAKEN, Standing.ANSWERED, Done),
-        (TAKEN, Standing.NOT_THERE, Done),
+        (TAKEN, Standing.NOT_THERE, Later),
         (MISSING, ABSENT, AlreadyDone),
         (MISSING, Standing.ANSWERED, AlreadyDone),
         (MISSING, GONE, Gone),
@@ -248,6 +248,7 @@ WAITING, ABSENT, GONE = Standing.WAITING, Standing.ABSENT, Standing.GONE
         (WORDS, ABSENT, AlreadyDone),
         (LOGIN, ABSENT, AlreadyDone),
         (LOGIN, WAITING, Later),
+        (LOGIN, Standing.NOT_THERE, Later),
     ],
 )
 def test_conclude_reads_the_answer_with_the_build(given: Reply, after: Standing, expected: type[Ending]) -> None:
@@ -295,6 +296,11 @@ def test_an_input_still_pending_after_200_was_lost_in_a_crash_or_is_the_next(
         (TAKEN, sighted(WAITING, "s2"), Later("taken, and lost in a crash", is_doubtful=True)),
         (TAKEN, Later("away", is_doubtful=True), Done("not read back")),
         (OOPS, Later("away", is_doubtful=True), Later("away", is_doubtful=True)),
+        (
+            TAKEN,
+            sighted(Standing.NOT_THERE),
+            Later("lost in a crash: the build is before its input again", is_doubtful=True),
+        ),
         (MISSING, sighted(WAITING), Later("answered 404, and the input is still pending", is_doubtful=True)),
         (PAGE, sighted(WAITING), Later("answered 200, and the input is still pending", is_doubtful=True)),
     ],

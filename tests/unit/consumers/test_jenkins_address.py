@@ -1,12 +1,16 @@
 """Which build and input an address means, and which addresses are refused."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from bridge.config import load_config
+from bridge.consumers.jenkins import Jenkins
 from bridge.consumers.jenkins.address import JenkinsAddress, JenkinsSettings, normalise
 from bridge.core.consumer import AddressError
+from bridge.core.errors import ConfigError
 
 BASE = "https://jenkins.internal:8443/ci"
 SETTINGS = JenkinsSettings.model_validate(
@@ -195,3 +199,30 @@ def test_a_target_is_a_plain_url(field: str, url: str) -> None:
 def test_the_default_timeout_is_longer_than_jenkins_blocks() -> None:
     """Jenkins may block for 60 s while it loads a build."""
     assert SETTINGS.timeout.total_seconds() == 75
+
+
+@pytest.mark.parametrize(
+    "secrets",
+    ["", 'token_env = "T"\npassword_env = "P"', 'token_env = "T"\npassword_file = "p"'],
+    ids=["none", "both", "two"],
+)
+def test_a_target_names_a_token_or_a_password(tmp_path: Path, secrets: str) -> None:
+    """The config's error stands at the key to be added or removed."""
+    (tmp_path / "p").write_text("p")
+    config = tmp_path / "bridge.toml"
+    config.write_text(
+        f'[targets.ci]\nconsumer = "jenkins"\nbase_url = "http://j.example/"\nusername = "bridge"\n{secrets}\n'
+    )
+    with pytest.raises(ConfigError) as refused:
+        load_config(config, environ={"T": "t", "P": "p"})
+    expected = "targets.ci.token_env: expected one of token_env (an API token) and password_env, and not both"
+    assert expected in refused.value.problems
+
+
+@pytest.mark.parametrize(("secrets", "keeps"), [({"token": "t"}, False), ({"password": "p"}, True)])
+def test_only_a_password_keeps_a_session(secrets: dict[str, str], *, keeps: bool) -> None:
+    """With an API token a cookie could only do harm."""
+    given = {"consumer": "jenkins", "base_url": BASE, "username": "bridge", **secrets}
+    settings = JenkinsSettings.model_validate(given)
+    assert Jenkins.keeps_cookies(settings) is keeps
+    assert settings.secret.get_secret_value() in secrets.values()

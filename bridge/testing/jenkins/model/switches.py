@@ -41,6 +41,8 @@ class Switches(BaseModel):
     """A session's cookie in which the same user is logged in hides the API token, so that a crumb is demanded."""
     who_am_i_open: bool = False
     """On: `whoAmI` answers an anonymous caller too."""
+    strips_authorization: bool = False
+    """On: a proxy in front keeps the Authorization header to itself, so that everybody is anonymous."""
     json_error_pages: bool = True
     """The container's own errors are JSON for `Accept: application/json`."""
 

@@ -61,7 +61,8 @@ def _authenticate(visit: Visit) -> bool:
     visit.session = world.security.session(cookie, world.clock(), world.switches.session_idle_s)
     if visit.session is not None and visit.session.user is not None:
         visit.user = world.security.user_of(visit.session.user)
-    scheme, _, encoded = visit.request.headers.get("Authorization", "").partition(" ")
+    header = "" if world.switches.strips_authorization else visit.request.headers.get("Authorization", "")
+    scheme, _, encoded = header.partition(" ")
     if scheme.lower() != "basic":
         return True
     name, secret = _basic(encoded)
