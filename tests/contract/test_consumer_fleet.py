@@ -39,6 +39,7 @@ SPECIMENS = {
         "circleci",
         settings={"base_url": "https://circleci.example", "token": SECRET},
         address={"workflow_id": "5034460f-c7c4-4c43-9457-de07e2029e7b", "approval": "hold"},
+        others=[{"continuation_key": "c0ntinue-the-fleet", "configuration": "version: 2.1"}],
     ),
     "codepipeline": Specimen(
         "codepipeline",

@@ -1,4 +1,4 @@
-"""CircleCI: approves, or cancels, an approval job that is on hold.
+"""CircleCI: approves, or cancels, an approval job that is on hold; continues a setup pipeline.
 
 Contract: GET  /api/v2/workflow/{id}/job             200 {items: [Job], next_page_token}; ?page-token= for the next page
           GET  /api/v2/workflow/{id}                 200 Workflow
@@ -7,6 +7,7 @@ Contract: GET  /api/v2/workflow/{id}/job             200 {items: [Job], next_pag
           POST /api/v2/workflow/{id}/approve/{approval_request_id}   202: accepted, not done yet
           POST /api/v2/jobs/{id}/cancel              200, also for an approval on hold
           POST /api/v2/workflow/{id}/cancel          202
+          POST /api/v2/pipeline/continue             200, by its key alone, once
           GET  /api/v2/me                            200; 401 for a bad token, to which all others say 404
           Any other status says little: the approval's own status decides.
 Source:   OpenAPI 3.0.3 "CircleCI API v2" (2025-02); CircleCI documentation, "Using workflows" and "API developer's guide"
@@ -14,19 +15,20 @@ Source:   OpenAPI 3.0.3 "CircleCI API v2" (2025-02); CircleCI documentation, "Us
 
 Law: every attempt begins with the list of jobs, so nothing is sent to what is not on hold; every POST is read back until
 the approval has left its hold. An approval that the list shows on hold a moment after it was approved gets a second
-approve at worst, which CircleCI does not apply.
+approve at worst, which CircleCI does not apply. A continuation's key works once, so sending it again does no harm either.
 """
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Literal
 
 from pydantic import Field, HttpUrl, SecretStr, field_validator
 
 from bridge.consumers.circleci.address import Action, CircleciAddress
+from bridge.consumers.circleci.continuing import judge_continue, plan_continue, standing_of
 from bridge.consumers.circleci.judging import (
-    JSON,
     answered,
     candidates,
     judge,
@@ -35,8 +37,11 @@ from bridge.consumers.circleci.judging import (
     plan,
     select,
     unlisted,
+    unread,
 )
-from bridge.consumers.circleci.listing import Found, Job, P, Run, Workflow, items_of, parse
+from bridge.consumers.circleci.listing import Found, Run, Workflow
+from bridge.consumers.circleci.quota import quota_of
+from bridge.consumers.circleci.reading import JSON, Absent, Reader
 from bridge.core.consumer import Consumer, healthy
 from bridge.core.errors import HttpFault
 from bridge.core.outcome import (
@@ -50,7 +55,9 @@ from bridge.core.outcome import (
     Sight,
     Standing,
 )
-from bridge.core.request import Bearer, Call, TokenHeader, segment
+from bridge.core.ports import Clock, Http
+from bridge.core.quota import Quota
+from bridge.core.request import Bearer, Call, Reply, TokenHeader
 from bridge.core.resolution import Resolution
 from bridge.core.settings import TargetSettings
 
@@ -58,9 +65,6 @@ __all__ = ["Circleci", "CircleciAddress", "CircleciSettings"]
 
 READ_BACK_S = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Waits between the looks after a POST: more than the effect takes and the lists lag."""
-MAX_PAGES = 100
-
-_ABSENT = (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 
 
 class CircleciSettings(TargetSettings):
@@ -97,10 +101,18 @@ class CircleciAuth:
 
 
 class Circleci(Consumer[CircleciSettings, CircleciAddress]):
-    """Approves or cancels the approval job that a wait names."""
+    """Approves or cancels the approval job that a wait names, or continues the setup pipeline."""
 
     auth = CircleciAuth()
     judges = frozenset({HTTPStatus.FORBIDDEN})  # after a POST: somebody may have approved meanwhile
+
+    def __init__(self, settings: CircleciSettings, http: Http, *, clock: Clock | None = None) -> None:
+        super().__init__(settings, http, clock=clock)
+        self._reader = Reader(self.http, self.health)
+
+    @staticmethod
+    def quota(reply: Reply) -> Quota | None:
+        return quota_of(reply)
 
     async def health(self) -> Health:
         """Ask CircleCI who we are."""
@@ -113,12 +125,16 @@ class Circleci(Consumer[CircleciSettings, CircleciAddress]):
         """List the jobs.
 
         What they mean depends on the outcome (a canceled approval is gone for success and done for the others), so
-        resume_seen() says it, and sends nothing to what is not on hold.
+        resume_seen() says it, and sends nothing to what is not on hold. A setup pipeline says it by itself.
         """
+        if address.continuation_key is not None:
+            return Sight(await self._standing(address.pipeline_id))
         return Sight(Standing.WAITING, seen=await self._observe(address, with_ended=True))
 
     async def resume_seen(self, address: CircleciAddress, resolution: Resolution, sight: Sight | None) -> Ending:
-        """Approve or cancel what is on hold, and read back what became of it."""
+        """Approve or cancel what is on hold, and read back what became of it; or continue the pipeline."""
+        if address.continuation_key is not None:
+            return await self._continue(address, resolution, is_in_doubt=sight is not None)
         runs: Sequence[Run] | None = sight.seen if sight else await self._observe(address)
         now, action = self.clock.now(), address.action(resolution)
         if runs is None:
@@ -126,17 +142,26 @@ class Circleci(Consumer[CircleciSettings, CircleciAddress]):
         chosen = (answered(runs, address, action, resolution) if sight else None) or select(runs, address, now)
         if not isinstance(chosen, Found):
             return chosen
-        return judge(chosen, action, now) or await self._apply(chosen, action)
+        return judge(chosen, action, now) or await self._apply(chosen, action, deliver_until=resolution.deliver_until)
 
-    async def _apply(self, found: Found, action: Action) -> Ending:
+    async def _standing(self, pipeline_id: str | None) -> Standing:
+        """Say whether the pipeline was continued; where nobody can say, the key's own answer will."""
+        try:
+            return standing_of(await self._reader.pipeline_state(pipeline_id)) if pipeline_id else Standing.WAITING
+        except Absent:
+            return Standing.WAITING
+
+    async def _continue(self, address: CircleciAddress, resolution: Resolution, *, is_in_doubt: bool) -> Ending:
+        call = plan_continue(address, resolution)
+        return judge_continue(await self.http.send(call), is_in_doubt=is_in_doubt)
+
+    async def _apply(self, found: Found, action: Action, *, deliver_until: datetime) -> Ending:
         status = (await self.http.send(plan(found, action))).status
         waits_s = () if status == HTTPStatus.FORBIDDEN else READ_BACK_S
         try:
             after = await self._read_back(found, action, waits_s)
-        except Later as later:  # the next attempt must know that something was sent
-            raise Later(later.reason, later.after, is_doubtful=True, is_throttled=later.is_throttled) from None
-        except (HttpFault, _Absent) as fault:
-            raise Later(str(fault), is_doubtful=True) from None
+        except (Later, Refused, CredentialRefused, HttpFault, Absent) as fault:
+            return unread(fault, action, status, is_last=self.clock.now() >= deliver_until)
         return judge_sent(after, action, status, self.clock.now())
 
     async def _read_back(self, found: Found, action: Action, waits_s: Sequence[float]) -> Found:
@@ -144,7 +169,7 @@ class Circleci(Consumer[CircleciSettings, CircleciAddress]):
         after = found
         for wait_s in (0.0, *waits_s):
             await asyncio.sleep(wait_s)
-            jobs = await self._jobs(found.workflow.id)
+            jobs = await self._reader.jobs(found.workflow.id)
             after = next((Found(found.workflow, job) for job in jobs if job.id == found.job.id), found)
             if after.job.has_ended and await self._is_effective(after, action):
                 break
@@ -152,7 +177,7 @@ class Circleci(Consumer[CircleciSettings, CircleciAddress]):
 
     async def _is_effective(self, after: Found, action: Action) -> bool:
         """Return False while a workflow that is being canceled still stops its other jobs."""
-        return action is not Action.CANCEL_WORKFLOW or (await self._workflow(after.workflow.id)).has_ended
+        return action is not Action.CANCEL_WORKFLOW or (await self._reader.workflow(after.workflow.id)).has_ended
 
     async def _observe(self, address: CircleciAddress, *, with_ended: bool = False) -> Sequence[Run] | None:
         """Return the workflows that *address* may mean, with their jobs; None: there is no such id for this token.
@@ -167,21 +192,21 @@ class Circleci(Consumer[CircleciSettings, CircleciAddress]):
             if address.workflow_id is not None:
                 return [await self._run(address.workflow_id, address.approval)]
             return await self._runs(address, with_ended=with_ended)
-        except _Absent:
+        except Absent:
             return None
 
-    async def _run(self, workflow_id: str, approval: str) -> Run:
-        run = Run(Workflow(id=workflow_id), await self._jobs(workflow_id))
+    async def _run(self, workflow_id: str, approval: str | None) -> Run:
+        run = Run(Workflow(id=workflow_id), await self._reader.jobs(workflow_id))
         if any(found.job.is_on_hold or found.job.has_ended for found in run.approvals(approval)):
             return run  # one request; the workflow's own status would change nothing
-        return Run(await self._workflow(workflow_id), run.jobs)
+        return Run(await self._reader.workflow(workflow_id), run.jobs)
 
     async def _runs(self, address: CircleciAddress, *, with_ended: bool) -> list[Run]:
-        pipeline = f"/pipeline/{segment(address.pipeline_id or '')}"
-        listed = await self._list(Workflow, f"{pipeline}/workflow")
+        pipeline_id = address.pipeline_id or ""
+        listed = await self._reader.workflows(pipeline_id)
         active, ended = candidates(listed, address.workflow_name)
         if not active and not ended:
-            if not listed and (await self._get(pipeline)).get("state") == "errored":
+            if not listed and await self._reader.pipeline_state(pipeline_id) == "errored":
                 raise Gone("the pipeline is errored, and has no workflow")
             raise NotYet(f"the pipeline has no such workflow yet; workflows seen: {names(one.name for one in listed)}")
         runs = [await self._with_jobs(workflow) for workflow in active]
@@ -191,61 +216,6 @@ class Circleci(Consumer[CircleciSettings, CircleciAddress]):
 
     async def _with_jobs(self, workflow: Workflow) -> Run:
         try:
-            return Run(workflow, await self._jobs(workflow.id))
-        except _Absent:  # it was listed a moment ago
+            return Run(workflow, await self._reader.jobs(workflow.id))
+        except Absent:  # it was listed a moment ago
             raise NotYet("a workflow's jobs are not listed yet") from None
-
-    async def _jobs(self, workflow_id: str) -> list[Job]:
-        return await self._list(Job, f"/workflow/{segment(workflow_id)}/job")
-
-    async def _workflow(self, workflow_id: str) -> Workflow:
-        return parse(Workflow, await self._get(f"/workflow/{segment(workflow_id)}"))
-
-    async def _list(self, kind: type[P], path: str) -> list[P]:
-        """Return the items of all pages; a list that does not end is no reason to overlook something."""
-        found: list[P] = []
-        query: dict[str, str] = {}
-        for _ in range(MAX_PAGES):
-            page = await self._get(path, query)
-            found += [parse(kind, item) for item in items_of(page)]
-            token = page.get("next_page_token")
-            if not token:
-                return found
-            query = {"page-token": str(token)}
-        raise Refused(f"the list of {kind.__name__.lower()}s has more than {MAX_PAGES} pages")
-
-    async def _get(self, path: str, query: dict[str, str] | None = None) -> dict[str, Any]:
-        """Return one JSON object.
-
-        Raises:
-            _Absent: 404 and the like, with a good token.
-            CredentialRefused: 403; or 404, and the token is bad.
-            Later: whatever is not CircleCI's answer.
-        """
-        reply = await self.http.send(Call.get(f"/api/v2{path}", query=query or {}, headers=JSON))
-        if reply.status == HTTPStatus.FORBIDDEN:
-            raise CredentialRefused(reply.status)
-        if reply.status in _ABSENT and not query:
-            await self._blame(reply.status)
-        body = reply.json()
-        if reply.status != HTTPStatus.OK or not isinstance(body, dict):
-            raise Later(f"not CircleCI's answer ({reply.status})")
-        return body
-
-    async def _blame(self, status: int) -> None:
-        """Tell what does not exist from a token that sees nothing: CircleCI answers 404 to both.
-
-        Raises:
-            _Absent, CredentialRefused, Later: always one.
-        """
-        match await self.health():
-            case Health.UP:
-                raise _Absent(f"CircleCI answered {status}, with a good token")
-            case Health.CREDENTIAL:
-                raise CredentialRefused(status)
-            case Health.DOWN:
-                raise Later(f"CircleCI answered {status}, and the health call failed")
-
-
-class _Absent(Exception):
-    """There is no such thing, or this token may not see it."""

@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from bridge.consumers.circleci.address import Action, CircleciAddress
 from bridge.consumers.circleci.listing import LAG, Found, Run, Workflow
+from bridge.consumers.circleci.reading import JSON
 from bridge.core.outcome import AlreadyDone, CredentialRefused, Done, Ending, Gone, Later, NotYet, Refused
 from bridge.core.request import Call, segment
 from bridge.core.resolution import Resolution
@@ -13,7 +14,6 @@ from bridge.core.resolution import Resolution
 MAX_RUNS = 20
 """Workflows of one pipeline whose jobs are listed."""
 MAX_NAMES = 10
-JSON = {"Accept": "application/json"}
 
 
 def plan(found: Found, action: Action) -> Call:
@@ -53,7 +53,7 @@ def judge_sent(after: Found, action: Action, status: int, now: datetime) -> Endi
     Raises:
         CredentialRefused: 403 and nothing changed; the worker asks whether our token is good.
     """
-    is_taken = HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+    is_taken = _is_success(status)
     ending = judge(after, action, now)
     if ending is not None and after.job.has_ended:
         is_ours = is_taken and after.job.status == _effect(action)
@@ -65,6 +65,21 @@ def judge_sent(after: Found, action: Action, status: int, now: datetime) -> Endi
     if status == HTTPStatus.NOT_FOUND:  # although the same token lists it
         return Refused(f"CircleCI answered {status} to {action}: the token may read and not write")
     return NotYet(f"CircleCI answered {status} to {action}, and the approval is still {after.job.status}")
+
+
+def unread(fault: Exception, action: Action, status: int, *, is_last: bool) -> Ending:
+    """Say what became of *action*, answered with *status*, when *fault* kept it from being read back.
+
+    is_last: nobody will look again, so an answer that says yes has to do.
+    """
+    if is_last and _is_success(status):
+        return Done(f"{action} was accepted, and not read back: {fault}")
+    return Later(
+        str(fault),
+        getattr(fault, "after", None),
+        is_doubtful=True,  # the next attempt must know that something was sent
+        is_throttled=getattr(fault, "is_throttled", False),
+    )
 
 
 def candidates(listed: Sequence[Workflow], name: str | None) -> tuple[list[Workflow], list[Workflow]]:
@@ -140,6 +155,10 @@ def names(all_names: Iterable[str]) -> str:
     distinct = sorted(set(all_names))
     more = [f"and {len(distinct) - MAX_NAMES} more"] if len(distinct) > MAX_NAMES else []
     return ", ".join([*distinct[:MAX_NAMES], *more]) or "none"
+
+
+def _is_success(status: int) -> bool:
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
 
 
 def _effect(action: Action) -> str:

@@ -101,7 +101,7 @@ class Run:
     workflow: Workflow
     jobs: Sequence[Job]
 
-    def approvals(self, name: str) -> list[Found]:
+    def approvals(self, name: str | None) -> list[Found]:
         return [Found(self.workflow, job) for job in self.jobs if job.type == "approval" and job.name == name]
 
     def is_whole(self, now: datetime) -> bool:

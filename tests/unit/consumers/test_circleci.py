@@ -19,6 +19,7 @@ from bridge.consumers.circleci.judging import (
     select,
     unknown,
     unlisted,
+    unread,
 )
 from bridge.consumers.circleci.listing import JOB_ENDED, Found, Job, Run, Workflow
 from bridge.core.consumer import Consumer
@@ -84,6 +85,30 @@ def test_the_canonical_place() -> None:
     ("given", "where", "words"),
     [
         ({"approval": "hold"}, (), "workflow_id or pipeline_id is needed"),
+        ({"workflow_id": W, "approval": "hold", "configuration": "c"}, (), "belong to a continuation_key"),
+        ({"workflow_id": W, "approval": "hold", "parameters": {}}, (), "belong to a continuation_key"),
+        ({"continuation_key": "k3y"}, ("configuration",), "Field required"),
+        ({"continuation_key": "k3y", "configuration": ""}, ("configuration",), "at least 1 character"),
+        ({"continuation_key": "", "configuration": "c"}, ("continuation_key",), "at least 1 item"),
+        ({"continuation_key": "k3y", "configuration": "c", "approval": "hold"}, (), "and nothing else"),
+        ({"continuation_key": "k3y", "configuration": "c", "workflow_id": W}, (), "and nothing else"),
+        ({"continuation_key": "k3y", "configuration": "c", "workflow_name": "w"}, (), "and nothing else"),
+        ({"continuation_key": "k3y", "configuration": "c", "on_failure": "cancel-job"}, (), "and nothing else"),
+        ({"continuation_key": "k3y", "configuration": "c", "parameters": {"p": ""}}, ("parameters", "p"), "at least 1"),
+        (
+            {"continuation_key": "k3y", "configuration": "c", "parameters": {"p" * 129: "body"}},
+            ("parameters", "p" * 129, "[key]"),
+            "at most 128 characters",
+        ),
+        (
+            {
+                "continuation_key": "k3y",
+                "configuration": "c",
+                "parameters": {str(number): "body" for number in range(101)},
+            },
+            ("parameters",),
+            "at most 100 items",
+        ),
         ({"workflow_id": "", "approval": "hold"}, ("workflow_id",), "expected a UUID"),
         ({"workflow_id": "../me", "approval": "hold"}, ("workflow_id",), "expected a UUID"),
         ({"pipeline_id": "12", "approval": "hold"}, ("pipeline_id",), "expected a UUID"),
@@ -246,6 +271,18 @@ def test_a_workflow_that_has_just_ended_may_be_ahead_of_its_jobs(status: str) ->
 def test_judge_sent(after: str, action: Action, status: int, ending: Ending) -> None:
     """What was read back decides; the answer only where nothing changed, and whose doing it was."""
     assert judge_sent(found(after), action, status, START) == ending
+
+
+@pytest.mark.parametrize("fault", [Unanswered("broke"), Later("busy"), CredentialRefused(403), Refused("no end")])
+@pytest.mark.parametrize(
+    ("status", "is_last", "kind"), [(202, False, Later), (502, True, Later), (403, True, Later), (202, True, Done)]
+)
+def test_unread(fault: Exception, status: int, *, is_last: bool, kind: type[Ending]) -> None:
+    """What could not be read back is looked at again; once nobody will, an answer that said yes counts."""
+    ending = unread(fault, Action.APPROVE, status, is_last=is_last)
+    assert type(ending) is kind
+    assert str(fault) in ending.reason
+    assert isinstance(ending, Done) or (isinstance(ending, Later) and ending.is_doubtful)
 
 
 def test_a_403_is_the_workers_to_judge() -> None:
@@ -447,6 +484,14 @@ async def test_a_fault_while_reading_back_is_a_doubt(fault: Reply | HttpFault, e
     """Something was sent, so the repeat must look for it first."""
     one, _ = consumer(jobs("on_hold"), reply({}, 202), fault)
     assert await ended(one, address()) == expected
+
+
+async def test_a_failing_read_back_makes_no_failure_of_a_done() -> None:
+    """Refused while reading back, or at the end of the window: neither a refusal nor `not reached`."""
+    one, _ = consumer(jobs("on_hold"), reply({}, 202), reply({}, 403))
+    assert await ended(one, address()) == Later("the platform answered 403", is_doubtful=True)
+    one, _ = consumer(jobs("on_hold"), reply({}, 202), reply(b"busy", 503))
+    assert isinstance(await ended(one, address(), deliver_until=START), Done)
 
 
 async def test_what_vanishes_after_the_post_is_a_doubt() -> None:
