@@ -1,31 +1,21 @@
 """The cases of the CodePipeline contract that the worker sees, by number, against the emulator over HTTP; boto3 looks afterwards."""
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 import structlog
 
 from bridge.brokers.memory import MemoryBroker
 from bridge.brokers.sqlite import SqliteBroker
 from bridge.core.errors import Unanswered
-from bridge.core.event import EventData, Outcome
+from bridge.core.event import Outcome
 from bridge.core.ports import Broker
-from bridge.testing.codepipeline import CodepipelineEmulator
 from bridge.testing.emulator import FaultKind
-from tests.support.codepipeline_boto3 import REGION, Boto, boto
+from tests.support.codepipeline_stage import FAILURE, GET, KEYS, NEGATIVE, SUCCESS, line, puts, stage, told
 from tests.support.fakes import eventually
-from tests.support.in_process import Bridge, bridge, local
-from tests.support.worker_rig import WorkerRig, worker_rig
+from tests.support.in_process import local
 
-NEGATIVE = (Outcome.FAILED, Outcome.CANCELLED, Outcome.TIMED_OUT)
-GET, SUCCESS, FAILURE = "GetJobDetails", "PutJobSuccessResult", "PutJobFailureResult"
-KEYS = {"access_key_id": "AKIDEXAMPLE", "secret_access_key": "secret"}
 KEY, SESSION = "k3y-s3cret", "t0ken-s3cret"
 NO_CHAIN = {
     "AWS_EC2_METADATA_DISABLED": "true",
@@ -41,65 +31,6 @@ CASE_15: list[dict[str, Any]] = [
     {"kind": FaultKind.STATUS, "status": 307, "headers": {"Location": "http://127.0.0.1:1/login"}},
     {"kind": FaultKind.RESET_BEFORE},
 ]
-
-
-@dataclass
-class Stage:
-    """A CodePipeline, boto3 as a client of it, and the worker that puts results."""
-
-    codepipeline: CodepipelineEmulator
-    aws: Boto
-    rig: WorkerRig
-
-    async def hold(self, pipeline: str = "demo", **fields: Any) -> str:
-        """Start an execution, take its job as a job worker does, and return the job's id."""
-        self.codepipeline.start_execution(pipeline, **fields)
-        job = await self.aws.take()
-        return str(job["id"])
-
-    async def send(
-        self, job_id: str, outcome: Outcome = Outcome.SUCCEEDED, *, body: Any = None, summary: str = "", **more: Any
-    ) -> None:
-        await self.rig.send({"job_id": job_id}, outcome, data=EventData(summary=summary, body=body), **more)
-
-    async def ending(self, wait: str = "w1") -> str:
-        return (await self.rig.final(wait)).ending
-
-    @property
-    def calls(self) -> list[str]:
-        """Return the operations that the worker asked for, without those of boto3."""
-        return [operation for operation, _, _ in self.traffic]
-
-    @property
-    def traffic(self) -> list[tuple[str, dict[str, Any], int | None]]:
-        """Return operation, members and status of each call of the worker."""
-        return [
-            (entry.headers["x-amz-target"].partition(".")[2], orjson.loads(entry.body), entry.status)
-            for entry in self.codepipeline.log
-            if entry.headers["user-agent"].startswith("callback-bridge/")
-        ]
-
-    def members(self, operation: str) -> dict[str, Any]:
-        """Return what the one call of *operation* sent."""
-        (sent,) = [members for name, members, _ in self.traffic if name == operation]
-        return sent
-
-    @property
-    def effects(self) -> list[tuple[str, str]]:
-        return [(effect.kind, effect.subject) for effect in self.codepipeline.effects]
-
-
-@asynccontextmanager
-async def stage(
-    settings: Mapping[str, Any] = KEYS, *, broker: Broker | None = None, **knobs: Any
-) -> AsyncIterator[Stage]:
-    codepipeline = CodepipelineEmulator(**knobs)
-    async with (
-        codepipeline.serve() as url,
-        boto(url) as aws,
-        worker_rig("codepipeline", {"region": REGION, "endpoint_url": url, **settings}, broker=broker) as rig,
-    ):
-        yield Stage(codepipeline, aws, rig)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -556,35 +487,6 @@ async def test_codepipeline_case_35_secrets_stay_out_of_logs(caplog: pytest.LogC
 # --- the whole line: a wait, its callback URL, and what a client may name
 
 
-@asynccontextmanager
-async def line(folder: Path) -> AsyncIterator[tuple[Bridge, CodepipelineEmulator, Boto]]:
-    """Run a whole bridge with CodePipeline as a target; its key is in files."""
-    (folder / "key-id").write_text(KEYS["access_key_id"])
-    (folder / "key").write_text(KEYS["secret_access_key"])
-    codepipeline = CodepipelineEmulator()
-    async with codepipeline.serve() as url, boto(url) as aws:
-        target = (
-            f'[targets.aws]\nconsumer = "codepipeline"\nregion = "{REGION}"\nendpoint_url = "{url}"\n'
-            'access_key_id_file = "key-id"\nsecret_access_key_file = "key"\n'
-        )
-        async with bridge(folder, more=target) as made:
-            yield made, codepipeline, aws
-
-
-def puts(codepipeline: CodepipelineEmulator) -> list[str]:
-    targets = [entry.headers["x-amz-target"] for entry in codepipeline.log]
-    return [target for target in targets if "Put" in target]
-
-
-async def told(made: Bridge, path: str, word: str) -> None:
-    """Wait until what the API answers at *path* holds *word*."""
-    async with asyncio.timeout(10):
-        while True:
-            if word in str((await made.api.call("GET", path))[1]):
-                return
-            await asyncio.sleep(0.02)
-
-
 async def test_codepipeline_case_06_the_same_webhook_twice_is_one_put(tmp_path: Path) -> None:
     """Progress is seen on the wait and sent nowhere; two successes are one Put; boto3 sees the pipeline succeeded."""
     async with line(tmp_path) as (made, codepipeline, aws):
@@ -607,14 +509,3 @@ async def test_codepipeline_case_06_the_same_webhook_twice_is_one_put(tmp_path: 
         await told(made, "/v1/events", "'duplicate'")
         assert puts(codepipeline) == ["CodePipeline_20150709.PutJobSuccessResult"]
         assert [effect.kind for effect in codepipeline.effects] == ["job.succeeded"]
-
-
-async def test_codepipeline_case_23_an_approval_is_not_supported_yet(tmp_path: Path) -> None:
-    """What comes in a later version is told from a mistake, with its field; nothing is asked of AWS."""
-    async with line(tmp_path) as (made, codepipeline, _):
-        address = {"approval": {"pipeline": "p", "stage": "s", "action": "a", "token": "t"}}
-        asked = {"target": "aws", "address": address, "timeout": "1h"}
-        status, problem = await made.api.call("POST", "/v1/waits", json=asked)
-        assert (status, problem["type"]) == (422, "/problems/not-supported")
-        assert [error["pointer"] for error in problem["errors"]] == ["/address/approval"]
-        assert codepipeline.log == []

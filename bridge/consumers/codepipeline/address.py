@@ -17,7 +17,6 @@ from bridge.core.consumer import Address, AddressError, NotSupported
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _NAME = re.compile(r"[A-Za-z0-9.@_-]{1,100}")
 _WORK = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_LATER = ("client_id", "approval")
 
 
 def _uuid(text: str) -> str:
@@ -104,14 +103,15 @@ class CodepipelineAddress(Address):
         """Return the job's id, `work:` and the work's id, or the approval's place.
 
         Raises:
-            NotSupported: it is an approval or a third-party job.
+            NotSupported: it is a third-party job.
             AddressError: it is no job's id.
         """
         if self.work is not None:
             return f"work:{self.work}"
-        for name in _LATER:
-            if getattr(self, name) is not None:
-                raise NotSupported(f"/{name}", "is not supported by this version")
+        if self.approval is not None:
+            return self.approval.canonical()
+        if self.client_id is not None:
+            raise NotSupported("/client_id", "is not supported by this version")
         if self.job_id is None or not (self.client_id or _UUID.fullmatch(self.job_id)):
             raise AddressError("/job_id", "expected a UUID in lower case")
         return self.job_id

@@ -66,7 +66,7 @@ def plan(job_id: str, resolution: Resolution) -> Put:
     except Unfit as fault:
         return substitute(job_id, str(fault))
     details = {
-        "summary": cut(_summary(resolution, fields), MAX_SUMMARY),
+        "summary": cut(shown_summary(resolution, fields), MAX_SUMMARY),
         "percentComplete": 100,
         **_execution_id(fields),
     }
@@ -123,11 +123,11 @@ def cut(text: str, most: int) -> str:
 def _failure(job_id: str, resolution: Resolution, fields: Mapping[str, Any]) -> Put:
     given = fields.get("failure_type")
     kind = given if given in list(FailureType) else FailureType.JOB_FAILED.value
-    details = {"type": kind, "message": cut(_summary(resolution, fields), MAX_MESSAGE), **_execution_id(fields)}
+    details = {"type": kind, "message": cut(shown_summary(resolution, fields), MAX_MESSAGE), **_execution_id(fields)}
     return Put(PUT_FAILURE, {"jobId": job_id, "failureDetails": details})
 
 
-def _summary(resolution: Resolution, fields: Mapping[str, Any]) -> str:
+def shown_summary(resolution: Resolution, fields: Mapping[str, Any]) -> str:
     """Return what is shown to people, never empty: the body has it whole, the event in one line."""
     said = _text(fields.get("summary")) or resolution.summary.strip()
     return said or ("timed out" if resolution.outcome is Outcome.TIMED_OUT else resolution.outcome.value)

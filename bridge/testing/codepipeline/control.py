@@ -12,6 +12,7 @@
     PUT    /clients/{clientId}                               {"client_token": "…"}
     PUT    /credentials/{accessKey}                          Credential
     POST   /credentials/{accessKey}/expire
+    POST   /roles            Role, which STS below `/sts/` lets callers enter
     POST   /errors           as fail(): {"code": "ThrottlingException", "operation": "PutJobSuccessResult", "times": 3}
 
 Bad input is 422, an unknown id 404, each with `{"error": "…"}`.
@@ -27,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from bridge.testing.codepipeline.spec import ActionSpec, ActionType, ClientId, ClientToken, Credential, PipelineSpec
 from bridge.testing.codepipeline.state import ActionExecution, Job, PipelineExecution
+from bridge.testing.codepipeline.sts import Role
 from bridge.testing.codepipeline.views import JsonObject, error_details
 from bridge.testing.emulator import CONTROL, json_response
 
@@ -101,6 +103,7 @@ class Control:
             ("PUT", "/clients/{id}", self._put_client),
             ("PUT", "/credentials/{key}", self._put_credential),
             ("POST", "/credentials/{key}/expire", self._post_expire),
+            ("POST", "/roles", self._post_role),
             ("POST", "/errors", self._post_error),
         ]
         return [web.route(method, f"{CONTROL}{path}", _guarded(handler)) for method, path, handler in calls]
@@ -165,6 +168,10 @@ class Control:
     async def _post_expire(self, request: web.Request) -> web.Response:
         self._emulator.expire_credential(request.match_info["key"])
         return web.Response(status=204)
+
+    async def _post_role(self, request: web.Request) -> web.Response:
+        role = self._emulator.add_role(Role.model_validate(await _object(request)))
+        return json_response(role.model_dump(mode="json"))
 
     async def _post_error(self, request: web.Request) -> web.Response:
         self._emulator.fail(**_Error.model_validate(await _object(request)).model_dump())

@@ -28,6 +28,8 @@ from bridge.testing.codepipeline.spec import (
     parse_action_type,
 )
 from bridge.testing.codepipeline.state import ActionExecution, Job, PipelineExecution
+from bridge.testing.codepipeline.sts import PATH as STS_PATH
+from bridge.testing.codepipeline.sts import Role, Sts
 from bridge.testing.codepipeline.views import JsonObject, Views
 from bridge.testing.codepipeline.wire import CONTENT_TYPE, TARGET, Wire
 from bridge.testing.codepipeline.world import Ids, World
@@ -63,6 +65,7 @@ class CodepipelineEmulator(Emulator):
         self.views = Views(world, self.service.jobs)
         operations = Operations(self.service, self.views)
         self._wire = Wire(world, operations, self.credentials, access_key)
+        self._sts = Sts(world, self._wire.identify, self.set_credential)
         self._control = Control(self)
         for action_type in (*action_types, APPROVAL, LAMBDA):
             self.register_action_type(action_type)
@@ -95,6 +98,12 @@ class CodepipelineEmulator(Emulator):
         """Add or replace a key that may sign: `secret`, `session_token`, `expires_at`, `account_id`, `principal`."""
         self.credentials[access_key] = credential or Credential(**fields)
         return self.credentials[access_key]
+
+    def add_role(self, role: str | Role, **fields: Any) -> Role:
+        """Make a role that may be entered: its ARN, and `external_id`, `trusts`, `expires_after_s`."""
+        made = role if isinstance(role, Role) else Role.model_validate({"arn": role, **fields})
+        self._sts.roles[made.arn] = made
+        return made
 
     def expire_credential(self, access_key: str) -> None:
         """Answer ExpiredTokenException to this key from now on; raises LookupError."""
@@ -211,7 +220,7 @@ class CodepipelineEmulator(Emulator):
     # Wire.
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.post("/", self._wire.post)]
+        return [web.post("/", self._wire.post), web.post(STS_PATH, self._sts.post)]
 
     def control_routes(self) -> list[web.RouteDef]:
         return self._control.routes()

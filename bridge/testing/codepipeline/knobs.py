@@ -54,6 +54,8 @@ class Knobs(BaseModel):
         "ApprovalAlreadyCompletedException"
     )
     """The answer to a second result for one approval."""
+    parallel_state: Literal["without-token", "hidden"] = "without-token"
+    """How the state of a PARALLEL pipeline shows an approval that waits: without its token, or not at all."""
 
     # Timeouts.
     custom_action_timeout_s: Seconds = DAY_S

@@ -172,6 +172,9 @@ class Views:
             if (action.stage_name, action.name) == (stage.name, spec.name)
         ]
         latest = max(actions, key=lambda action: action.number, default=None)
+        is_parallel_approval = spec.action_type.kind is Kind.APPROVAL and pipeline.spec.mode == "PARALLEL"
+        if is_parallel_approval and self._world.knobs.parallel_state == "hidden":
+            latest = None
         registered = self._jobs.types.get(spec.action_type.key)
         return without_none(
             {

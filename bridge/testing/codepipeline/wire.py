@@ -57,26 +57,29 @@ class Wire:
 
     def _answer(self, request: web.Request, body: bytes) -> JsonObject | None:
         operation = _operation(request)
-        caller = self._caller(request, body)
+        caller = self.identify(request, body, _SERVICE)
         if operation in self._world.knobs.denied_operations:
             text = f"User: {caller.arn} is not authorized to perform: codepipeline:{operation}"
             raise CredentialError("AccessDeniedException", text)
         return self._operations.run(operation, caller, check(REQUESTS[operation], _parsed(body)))
 
-    def _caller(self, request: web.Request, body: bytes) -> Caller:
-        key = self._signer(request, body) if self._world.knobs.verify_signatures else self._default_key
+    def identify(self, request: web.Request, body: bytes, service: str) -> Caller:
+        """Return who signed *request* for *service*; raises CredentialError."""
+        is_verified = self._world.knobs.verify_signatures
+        key = self._signer(request, body, service) if is_verified else self._default_key
         credential = self._credentials[key]
         account = credential.account_id or self._world.account_id
-        return Caller(account, f"arn:aws:iam::{account}:{credential.principal}")
+        kind = "sts" if credential.principal.startswith("assumed-role/") else "iam"
+        return Caller(account, f"arn:aws:{kind}::{account}:{credential.principal}")
 
-    def _signer(self, request: web.Request, body: bytes) -> str:
+    def _signer(self, request: web.Request, body: bytes, service: str) -> str:
         headers = {name.lower(): ",".join(request.headers.getall(name)) for name in request.headers}
         path, _, query = request.raw_path.partition("?")
         return verify(
             SignedRequest(request.method, path, query, headers, body),
             self._credentials,
             region=self._world.region,
-            service=_SERVICE,
+            service=service,
             now=self._world.now(),
             real_now=datetime.now(UTC),
         )

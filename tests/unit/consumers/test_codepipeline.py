@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -58,7 +59,6 @@ def limit(shape: str, key: str = "max") -> Any:
     ("raw", "slug", "pointer"),
     [
         ({"job_id": "bG9uZyBiYXNlNjQ=", "client_id": JOB}, "not-supported", "/address/client_id"),
-        ({"approval": {"pipeline": "p", "stage": "s", "action": "a"}}, "not-supported", "/address/approval"),
         ({"work": ""}, "invalid", "/address/work"),
         ({"work": "a/b"}, "invalid", "/address/work"),
         ({"work": "w" * 65}, "invalid", "/address/work"),
@@ -94,9 +94,21 @@ def test_addresses_that_are_refused(raw: dict[str, Any], slug: str, pointer: str
     assert [error.pointer for error in problem.errors or ()] == [pointer]
 
 
-@pytest.mark.parametrize(("raw", "expected"), [({"job_id": JOB}, JOB), ({"work": "load_Test-7"}, "work:load_Test-7")])
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ({"job_id": JOB}, JOB),
+        ({"work": "load_Test-7"}, "work:load_Test-7"),
+        ({"approval": {"pipeline": "p", "stage": "s", "action": "a"}}, '["approval","p","s","a"]'),
+        (
+            {"approval": {"pipeline": "p", "stage": "s", "action": "a", "token": JOB}},
+            f'["approval","p","s","a","{sha256(JOB.encode()).hexdigest()}"]',
+        ),
+    ],
+    ids=str,
+)
 def test_one_wait_for_one_place(raw: dict[str, Any], expected: str) -> None:
-    """The canonical spelling of a job is its id, of a work its id with a prefix that no job has."""
+    """A job's id, a work's id with a prefix that no job has, an approval's place with a hash of its token."""
     assert CodepipelineAddress.model_validate(raw).canonical(settings()) == expected
 
 
@@ -147,7 +159,10 @@ def test_every_region_of_botocore_is_one(region: str) -> None:
         {"access_key_id": "AKIDEXAMPLE"},
         {"secret_access_key": "secret"},
         {"session_token": "token"},
-        {"role_arn": "arn:aws:iam::111122223333:role/bridge"},
+        {"role_arn": "arn:aws:iam::111122223333:user/bridge"},
+        {"external_id": "tenant-7"},
+        {"sts_endpoint_url": "https://sts.example/?a=b"},
+        {"s3_endpoint_url": "https://user:secret@s3.example/"},
     ],
     ids=str,
 )
