@@ -1,0 +1,1 @@
+"""Whom we ask: one file for each kind of remote that cannot call back."""
