@@ -1,6 +1,5 @@
 """Registering a wait, and taking it back: what a client asks for, checked whole before anything is written."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -89,11 +88,11 @@ class Registry:
         self._terms = terms
 
     async def register(
-        self, request: RegisterRequest, asker: Asker, *, idempotency_key: str | None, request_hash: str
+        self, request: RegisterRequest, asker: Asker, *, idempotency_key: str | None, body: bytes
     ) -> Registered:
         """Open a wait, commit it, then look for events that came before it.
 
-        request_hash: of the body as sent; the same key with another one is refused.
+        body: the request as sent; the same key with another one is refused.
 
         Raises:
             Rejected: with the problem; nothing was written.
@@ -102,7 +101,8 @@ class Registry:
         target = self._check(request, asker)
         wait = self._new_wait(request, target, asker)
         expected = [Expectation(one.source, one.keys, one.type, one.early) for one in request.expects]
-        stored = await self._store(wait, expected, idempotency_key, request_hash)
+        marks = self._keys.request_marks(body) if idempotency_key is not None else []
+        stored = await self._store(wait, expected, idempotency_key, marks)
         if stored is wait:
             since = wait.created_at - self._terms.keep_early
             stored = await look_back(self._db, self._ledger, self._outbox, wait, expected, since=since)
@@ -152,34 +152,33 @@ class Registry:
         )
 
     async def _store(
-        self, wait: Wait, expected: Sequence[Expectation], idempotency_key: str | None, request_hash: str
+        self, wait: Wait, expected: Sequence[Expectation], idempotency_key: str | None, marks: Sequence[str]
     ) -> Wait:
         """Insert *wait*; return it, or the one that the same client registered under the same key before."""
         opened = Entry(Kind.OPENED, wait.created_at, note=f"by {wait.client}")
-        if idempotency_key is not None and (earlier := await self._earlier(wait, idempotency_key, request_hash)):
+        if idempotency_key is not None and (earlier := await self._earlier(wait, idempotency_key, marks)):
             return earlier
+        mark = marks[0] if marks else None
         try:
             async with self._db.write() as tx:
-                await waits.insert(
-                    tx, wait, expected, opened, idempotency_key=idempotency_key, request_hash=request_hash
-                )
+                await waits.insert(tx, wait, expected, opened, idempotency_key=idempotency_key, request_hash=mark)
         except sa.exc.IntegrityError:
-            return await self._taken(wait, idempotency_key, request_hash)
+            return await self._taken(wait, idempotency_key, marks)
         return wait
 
-    async def _earlier(self, wait: Wait, key: str, request_hash: str) -> Wait | None:
+    async def _earlier(self, wait: Wait, key: str, marks: Sequence[str]) -> Wait | None:
         async with self._db.read() as tx:
             found = await waits.find_registration(tx, wait.client, key)
         if found is None:
             return None
-        earlier, earlier_hash = found
-        if earlier_hash != request_hash:
+        earlier, earlier_mark = found
+        if earlier_mark not in marks:
             raise Rejected(Problem.of(Slug.KEY_REUSED, "This Idempotency-Key was used for another request"))
         return earlier
 
-    async def _taken(self, wait: Wait, key: str | None, request_hash: str) -> Wait:
+    async def _taken(self, wait: Wait, key: str | None, marks: Sequence[str]) -> Wait:
         """Say who was faster: the same request under the same key, or another wait at the same address."""
-        if key is not None and (earlier := await self._earlier(wait, key, request_hash)):
+        if key is not None and (earlier := await self._earlier(wait, key, marks)):
             return earlier
         async with self._db.read() as tx:
             holder = await waits.find_holder(tx, wait.target, wait.canonical)
@@ -236,11 +235,6 @@ def sealed_address(target: Target, raw: dict[str, Any], wait: str, seal: Seal | 
         return seal(text, of_address(target.name, wait, location))
 
     return with_secrets(kind, raw, sealed)
-
-
-def hash_request(body: bytes) -> str:
-    """Return what an idempotency key is held against."""
-    return hashlib.sha256(body).hexdigest()
 
 
 def _whole_millis(moment: datetime) -> datetime:

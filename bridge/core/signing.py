@@ -26,6 +26,7 @@ _INNER = bytes(number ^ 0x36 for number in range(256))
 _OUTER = bytes(number ^ 0x5C for number in range(256))
 _TOKEN_CHARACTERS = 52
 _CONTEXT = b"bridge callback token\n"
+_REQUEST_CONTEXT = b"bridge request\n"
 MIN_KEY_BYTES = 32
 
 
@@ -71,6 +72,13 @@ class CallbackKeys:
         return CallbackToken(
             payload[7:].hex(), datetime.fromtimestamp(millis // 1000, UTC) + timedelta(milliseconds=millis % 1000)
         )
+
+    def request_marks(self, body: bytes) -> list[str]:
+        """Return what a request body is known again by, under each key; the first is to be stored.
+
+        No plain hash: a body may hold a secret, and a short one could be guessed by its hash.
+        """
+        return [hmac_sha256(key, _REQUEST_CONTEXT, body).hex() for key in self._keys]
 
     @staticmethod
     def _mac(key: bytes, payload: bytes) -> bytes:

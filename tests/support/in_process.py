@@ -1,7 +1,7 @@
 """A whole bridge inside the test's own process, with Acme as its platform: fast, and open to look into."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,8 +48,10 @@ class Bridge:
 
 
 @asynccontextmanager
-async def bridge(folder: Path, *, broker: str = "memory:", store: str = "", more: str = "") -> AsyncIterator[Bridge]:
-    """Run one with every role."""
+async def bridge(
+    folder: Path, *, broker: str = "memory:", store: str = "", more: str = "", environ: Mapping[str, str] | None = None
+) -> AsyncIterator[Bridge]:
+    """Run one with every role. more: further sections, `$ACME` for the platform's URL; environ: what these name."""
     acme = AcmeEmulator()
     store = store or f"sqlite:///{folder}/store.db"
     async with acme.serve() as acme_url, aiohttp.ClientSession() as session:
@@ -63,10 +65,10 @@ async def bridge(folder: Path, *, broker: str = "memory:", store: str = "", more
             f'[broker]\nurl = "{broker}"\n[store]\nurl = "{store}"\n'
             '[callbacks]\nkeys = [{ id = "test", env = "T_KEY" }]\n'
             '[clients.test]\ntoken_env = "T_TEST"\nroles = ["register", "read", "operate"]\ntargets = ["*"]\nsources = ["*"]\n'
-            f'[sources.hub]\nkind = "github"\nsecret_env = ["T_HUB"]\n{CLIENTS}{targets}{more}'
+            f'[sources.hub]\nkind = "github"\nsecret_env = ["T_HUB"]\n{CLIENTS}{targets}{more.replace("$ACME", acme_url)}'
         )
         tokens = {f"T_{name.upper()}": f"{name}-token-of-the-tests" for name in ("reader", "stranger", "nobody")}
-        secrets = {"T_KEY": KEY, "T_TEST": TOKEN, "T_HUB": SECRET, "T_ACME": ACME_TOKEN, **tokens}
+        secrets = {"T_KEY": KEY, "T_TEST": TOKEN, "T_HUB": SECRET, "T_ACME": ACME_TOKEN, **tokens, **(environ or {})}
         config = load_config(path, environ=secrets)
         stop = asyncio.Event()
         started: asyncio.Future[str] = asyncio.get_running_loop().create_future()

@@ -11,7 +11,7 @@ from bridge.coordinator.api.access import Client, Clients, Role
 from bridge.coordinator.api.wire import answer, not_found, read_body, read_model, read_number, read_page
 from bridge.coordinator.errors import Rejected
 from bridge.coordinator.ledger import Ledger
-from bridge.coordinator.registry import Registered, Registry, hash_request
+from bridge.coordinator.registry import Registered, Registry
 from bridge.coordinator.store import events, views
 from bridge.coordinator.store.engine import Database
 from bridge.core.api import (
@@ -52,7 +52,7 @@ class WaitCalls:
         key = _idempotency_key(request)
         body = await read_body(request)
         asked = read_model(RegisterRequest, body)
-        made = await self._registry.register(asked, client.asker, idempotency_key=key, request_hash=hash_request(body))
+        made = await self._registry.register(asked, client.asker, idempotency_key=key, body=body)
         if _wants_text(request):
             return web.Response(text=made.callback_url + "\n", status=HTTPStatus.CREATED)
         return web.Response(body=_created(made).serialise(), status=HTTPStatus.CREATED, content_type="application/json")

@@ -56,7 +56,7 @@ waits = sa.Table(
     sa.Column("is_repeated", sa.Boolean, nullable=False),
     sa.Column("client", sa.Text, nullable=False),
     sa.Column("idempotency_key", sa.Text),
-    sa.Column("request_hash", sa.Text),
+    sa.Column("request_hash", sa.Text, comment="a keyed hash of the body; only with an idempotency key"),
     sa.Column("labels", Json, nullable=False),
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("expires_at", Instant, nullable=False),

@@ -120,7 +120,7 @@ async def insert(
 
 
 async def find_registration(tx: AsyncConnection, client: str, idempotency_key: str) -> tuple[Wait, str] | None:
-    """Return the wait that *client* registered under *idempotency_key*, and the hash of that request."""
+    """Return the wait that *client* registered under *idempotency_key*, and the mark of that request."""
     statement = sa.select(waits).where(waits.c.client == client, waits.c.idempotency_key == idempotency_key)
     row = (await tx.execute(statement)).mappings().first()
     return (rows.wait_from_row(dict(row)), row["request_hash"]) if row else None

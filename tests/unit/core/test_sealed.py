@@ -18,6 +18,7 @@ from bridge.core.sealed import (
     secret_places,
     with_secrets,
 )
+from bridge.core.signing import CallbackKeys
 
 SEALED = "sealed:v1:2026a:AbCd-_09"
 
@@ -128,3 +129,12 @@ def test_without_keys_nothing_opens() -> None:
     assert not is_sealed(f" {SEALED}")
     with pytest.raises(Unopened, match=r"no \[secrets\] keys"):
         no_key(SEALED, of_client("c"))
+
+
+def test_a_request_is_known_again_while_its_key_is_there() -> None:
+    """Under a new first key the old mark is still among those compared; of another body none is."""
+    before, after = CallbackKeys([b"a" * 32]), CallbackKeys([b"b" * 32, b"a" * 32])
+    (mark,) = before.request_marks(b"{}")
+    assert mark in after.request_marks(b"{}")
+    assert mark != after.request_marks(b"{}")[0]
+    assert not set(before.request_marks(b"{ }")) & set(after.request_marks(b"{}"))

@@ -124,7 +124,12 @@ def upgrade() -> None:
         sa.Column("is_repeated", sa.Boolean(), nullable=False),
         sa.Column("client", sa.Text(), nullable=False),
         sa.Column("idempotency_key", sa.Text(), nullable=True),
-        sa.Column("request_hash", sa.Text(), nullable=True),
+        sa.Column(
+            "request_hash",
+            sa.Text(),
+            nullable=True,
+            comment="a keyed hash of the body; only with an idempotency key",
+        ),
         sa.Column("labels", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
