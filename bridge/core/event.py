@@ -62,21 +62,22 @@ class Frozen(BaseModel):
 
         It is `model_construct` without its copies: absent fields hold the class's own defaults, which nobody changes.
         """
-        value, defaults = cls.__new__(cls), _defaults(cls)
+        value, (defaults, names) = cls.__new__(cls), _template(cls)
         _set(value, "__dict__", {**defaults, **fields})
-        _set(value, "__pydantic_fields_set__", defaults.keys())
+        _set(value, "__pydantic_fields_set__", names)
         _set(value, "__pydantic_extra__", None)
         _set(value, "__pydantic_private__", None)
         return value
 
 
 @cache
-def _defaults(kind: type[BaseModel]) -> dict[str, Any]:
-    """Return every field of *kind* in its order; a required one holds None, until its value is laid over it."""
-    return {
+def _template(kind: type[BaseModel]) -> tuple[dict[str, Any], set[str]]:
+    """Return every field of *kind* in its order, a required one as None until its value is laid over it; and all names."""
+    defaults = {
         name: None if field.is_required() else field.get_default(call_default_factory=True, validated_data={})
         for name, field in kind.model_fields.items()
     }
+    return defaults, set(defaults)
 
 
 class File(Frozen):

@@ -100,6 +100,8 @@ _LINK = re.compile(r"https?://[^/?#@\s]+(?:[/?#]\S*)?", re.IGNORECASE)
 
 def line(value: Any) -> str:
     """Return *value* as one line for people, at most MAX_SUMMARY characters; empty for what is no string."""
+    if isinstance(value, str) and len(value) <= MAX_SUMMARY and value.isprintable():
+        return value.strip()
     return _CONTROL.sub(" ", value[: 2 * MAX_SUMMARY]).strip()[:MAX_SUMMARY] if isinstance(value, str) else ""
 
 
@@ -137,19 +139,22 @@ def keys_of(values: Mapping[str, Any]) -> dict[str, str]:
     """Return the keys that *values* make: scalars as text; what is empty, too long or no scalar is left out."""
     keys: dict[str, str] = {}
     for name, value in values.items():
-        text = _text_key(value)
-        if text and len(text.encode()) <= MAX_KEY_BYTES and len(name.encode()) <= MAX_ID_BYTES and len(keys) < MAX_KEYS:
+        text = value if isinstance(value, str) else _text_key(value)
+        if text and _fits(text, MAX_KEY_BYTES) and _fits(name, MAX_ID_BYTES) and len(keys) < MAX_KEYS:
             keys[name] = text
     return keys
 
 
+def _fits(text: str, limit: int) -> bool:
+    """Return True when *text* takes at most *limit* bytes; a character takes four at most."""
+    return len(text) * 4 <= limit or len(text.encode()) <= limit
+
+
 def _text_key(value: Any) -> str:
-    """Return text as it is, numbers and booleans as JSON writes them."""
+    """Return numbers and booleans as JSON writes them, else nothing."""
     match value:
         case bool():
             return "true" if value else "false"
-        case str():
-            return value
         case int() | float():
             return repr(value)
         case _:

@@ -1,9 +1,10 @@
 """Source: the base class of the files that say who calls us. verify() and normalise() are pure; neither does I/O."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, ClassVar, Generic, TypeVar, get_args
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, get_args
 
 from bridge.core.event import Event
 from bridge.core.request import RawRequest, VerifiedRequest
@@ -12,13 +13,12 @@ from bridge.core.settings import SourceSettings
 S = TypeVar("S", bound=SourceSettings)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What the sender gets after its events are confirmed. Never holds a byte of the request."""
 
     status: HTTPStatus = HTTPStatus.ACCEPTED
     json: Any = None
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class Source(Generic[S]):

@@ -31,6 +31,7 @@ class Intake:
         self._broker = broker
         self._clock = clock
         self._sources = sources
+        self._signed = {f"/hooks/{name}": source for name, source in sources.items() if not source.settings.unsigned}
         self._callback = callback
 
     def find(self, path: str) -> Source[Any]:
@@ -39,23 +40,24 @@ class Intake:
         Raises:
             UnknownSource: there is none, or it is addressed with a secret that it does not have, or without one.
         """
+        if (signed := self._signed.get(path)) is not None:
+            return signed
         if path.startswith("/cb/"):
             return self._callback
         match = _HOOK.fullmatch(path)
         source = self._sources.get(match[1]) if match else None
-        if source is None or match is None or source.settings.unsigned is not (match[2] is not None):
+        if source is None or match is None or match[2] is None or not source.settings.unsigned:
             raise UnknownSource("no such source")
         return source
 
     def check_path(self, source: Source[Any], method: str, path: str) -> None:
-        """Check the capability in a path, where the source has one, before a byte of the body is read.
+        """Check the capability that an unsigned *source* has in its path, before a byte of the body is read.
 
         Raises:
             UnknownSource, Expired: it opens nothing.
         """
-        if source.settings.unsigned:
-            now = self._clock.now()
-            source.verify(RawRequest(method, path, "", (), b"", now), now=now)
+        now = self._clock.now()
+        source.verify(RawRequest(method, path, "", (), b"", now), now=now)
 
     def received(self, method: str, path: str, query: str, headers: Headers, body: bytes) -> RawRequest:
         """Return the whole request, received now."""
@@ -70,17 +72,15 @@ class Intake:
         """
         request = source.verify(raw, now=raw.received_at)
         events = source.normalise(request)
-        await self._publish(events)
-        return source.answer(request, events)
-
-    async def _publish(self, events: list[Event]) -> None:
         if events:
             await self._broker.publish(*map(outgoing, events))
+        return source.answer(request, events)
 
 
 def outgoing(event: Event) -> Outgoing:
     """Return *event* as a message, at the root of a trace of its own."""
-    return Outgoing(_route(event.source, event.type), serialise(event), {TRACEPARENT: new_traceparent()}, event.id)
+    headers = {TRACEPARENT: new_traceparent(event.id)}
+    return Outgoing(_route(event.source, event.type), serialise(event), headers, event.id)
 
 
 @lru_cache(maxsize=1024)
@@ -102,7 +102,6 @@ def _fields(value: Any) -> dict[str, Any]:
     return vars(value)
 
 
-def new_traceparent() -> str:
-    """Return a sampled W3C trace context with random ids."""
-    ids = f"{_chance.getrandbits(192):048x}"
-    return f"00-{ids[:32]}-{ids[32:]}-01"
+def new_traceparent(event_id: str) -> str:
+    """Return a sampled W3C trace context; the trace's id is the event's without dashes, so that each is found by the other."""
+    return f"00-{event_id.replace('-', '')}-{_chance.getrandbits(64) | 1:016x}-01"

@@ -29,7 +29,7 @@ from bridge.core.source import Answer, Source
 from bridge.ingress.intake import Intake
 from bridge.ingress.limits import Budget, Busy, Guesses, Limits, Room
 from bridge.ops.problems import problem
-from bridge.ops.server import closing
+from bridge.ops.server import Short, closing
 from bridge.sources.callback import Callback
 
 RETRY_AFTER_S = "5"
@@ -76,7 +76,7 @@ class Ingress:
         self._guesses = Guesses(self._limits.guesses_per_minute)
         self._observe = observe or (lambda _source, _status, _seconds: None)
 
-    async def handle(self, request: web.BaseRequest) -> web.Response:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request below `prefixes`: the door of `bridge.ops.server.make_runner`."""
         began_s = monotonic()
         path, _, query = request.raw_path.partition("?")
@@ -85,7 +85,8 @@ class Ingress:
             if (refusal := _refuse_method(request.method, path)) is not None:
                 return refusal
             source = self._intake.find(path)
-            self._intake.check_path(source, request.method, path)
+            if source.settings.unsigned:
+                self._intake.check_path(source, request.method, path)
             name = source.name
             response = await self._take(request, source, path, query)
         except IntakeError as exc:
@@ -96,14 +97,14 @@ class Ingress:
         self._observe(name, response.status, monotonic() - began_s)
         return response
 
-    async def _take(self, request: web.BaseRequest, source: Source[Any], path: str, query: str) -> web.Response:
+    async def _take(self, request: web.BaseRequest, source: Source[Any], path: str, query: str) -> web.StreamResponse:
         """Read the body within its bounds and have it accepted; its room is taken until the answer is known."""
         _check_head(request, self._max_body_bytes)
         with self._budget.room() as room:
             body = await self._read(request, room)
             raw = self._intake.received(request.method, path, query, _headers(request), body)
             answer = await self._intake.accept(source, raw)
-        return _respond(answer)
+        return _respond(request, answer)
 
     async def _read(self, request: web.BaseRequest, room: Room) -> bytes:
         content = request.content
@@ -158,11 +159,11 @@ def _check_head(request: web.BaseRequest, limit: int) -> None:
         TooLarge, UnsupportedEncoding, Malformed: it is refused.
     """
     headers = request.headers
-    if headers.get("Content-Encoding", "identity").lower() != "identity":
+    if (encoding := headers.get("Content-Encoding")) and encoding.lower() != "identity":
         raise UnsupportedEncoding("a Content-Encoding")
-    if headers.get("Expect", "100-continue").lower() != "100-continue":
+    if (expected := headers.get("Expect")) and expected.lower() != "100-continue":
         raise Malformed("only 100-continue can be expected")
-    if int(headers.get("Content-Length", "0")) > limit:
+    if int(headers.get("Content-Length", 0)) > limit:
         raise TooLarge("the announced body is longer than allowed")
 
 
@@ -186,6 +187,8 @@ async def _collect(content: StreamReader, limit: int, room: Room) -> bytes:
 _JSON = {"Content-Type": "application/json"}
 
 
-def _respond(answer: Answer) -> web.Response:
+def _respond(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
     body = b"" if answer.json is None else orjson.dumps(answer.json)
+    if not answer.headers and Short.fits(request):
+        return Short(answer.status, body)
     return web.Response(status=answer.status, body=body, headers={**(_JSON if body else {}), **answer.headers})

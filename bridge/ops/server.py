@@ -6,10 +6,13 @@ repeats bytes of a bad request in its 400 page and in its log; has no page of ou
 
 import sys
 from collections.abc import Awaitable, Callable, Iterable
+from functools import cache, partial
+from http import HTTPStatus
 from typing import Any, Protocol
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestPayloadError
 
@@ -70,19 +73,60 @@ def make_runner(
     )
 
 
+class Short(web.StreamResponse):
+    """JSON, or nothing, in one write: the library's way through the headers takes a tenth of a webhook's time.
+
+    For a connection of HTTP/1.1 that stays open; see fits().
+    """
+
+    def __init__(self, status: HTTPStatus, body: bytes) -> None:
+        super().__init__(status=status)
+        self._content = body
+
+    @staticmethod
+    def fits(request: web.BaseRequest) -> bool:
+        """Return True when the answer to *request* may be one of these."""
+        return request.keep_alive and request.version == HttpVersion11
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the sender has gone")
+        head = (
+            f"{_head(self.status, bool(self._content))}{len(self._content)}\r\nDate: {rfc822_formatted_time()}\r\n\r\n"
+        )
+        transport.write(head.encode("ascii") + self._content)
+        self._keep_alive = self._eof_sent = True
+        await request.writer.drain()
+
+
+@cache
+def _head(status: int, has_body: bool) -> str:  # noqa: FBT001 - a key of the cache
+    media = "Content-Type: application/json\r\n" if has_body else ""
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{media}Content-Length: "
+
+
 class _Front:
     """What every request passes before the app sees it."""
 
     def __init__(self, max_body_bytes: int, door: Door | None) -> None:
         self._max_body_bytes = max_body_bytes
         self._door = door
-        self._prefixes = door.prefixes if door else ()
 
-    async def __call__(self, request: web.BaseRequest, app: Handler) -> web.StreamResponse:
-        path = request.raw_path
-        if self._door and path.startswith(self._prefixes):
-            return await self._door.handle(request)
-        if not path.startswith("/"):
+    def before(self, app: Handler) -> Handler:
+        """Return the handler of all requests; *app* gets what the door does not take."""
+        door = self._door
+        if door is None:
+            return partial(self._pass, app)
+        take, prefixes = door.handle, door.prefixes
+
+        def handle(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+            return take(request) if request.raw_path.startswith(prefixes) else self._pass(app, request)
+
+        return handle
+
+    async def _pass(self, app: Handler, request: web.BaseRequest) -> web.StreamResponse:
+        if not request.raw_path.startswith("/"):
             return closing(problem(400, title="expected a path"))
         if (refusal := self._refusal(request)) is not None:
             return refusal
@@ -126,12 +170,7 @@ class _Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        front, app = self._front, made.request_handler
-
-        async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            return await front(request, app)
-
-        return _Server(handle, request_factory=made.request_factory, **made._kwargs)  # noqa: SLF001 - aiohttp offers no other way to its connections
+        return _Server(self._front.before(made.request_handler), request_factory=made.request_factory, **made._kwargs)  # noqa: SLF001 - aiohttp offers no other way to its connections
 
 
 class _Server(web.Server):

@@ -8,10 +8,10 @@ Source:   https://docs.github.com/webhooks/webhook-events-and-payloads (read Nov
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, ClassVar, TypeAlias
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from bridge.core.body import media_type, parse_form, parse_json
 from bridge.core.errors import BadSignature, Malformed, UnsupportedEncoding
@@ -92,8 +92,8 @@ def _read(raw: RawRequest) -> Body:
 
 
 def _dedupe(raw: RawRequest) -> tuple[str, ...]:
-    delivery = raw.header("x-github-delivery") or ""
-    return (*([f"delivery:{delivery}"] if _DELIVERY.fullmatch(delivery) else []), body_hash(raw.body))
+    delivery, by_body = raw.header("x-github-delivery") or "", body_hash(raw.body)
+    return (f"delivery:{delivery}", by_body) if _DELIVERY.fullmatch(delivery) else (by_body,)
 
 
 def describe(name: str, body: Body, *, dedupe: tuple[str, ...]) -> tuple[str, EventData]:
@@ -118,15 +118,14 @@ def describe(name: str, body: Body, *, dedupe: tuple[str, ...]) -> tuple[str, Ev
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(NamedTuple):
     """One event as read: what it says, and its keys beside `repository`, not yet cleaned."""
 
     type: str
     outcome: Outcome = Outcome.NONE
     summary: Any = ""
     url: Any = ""
-    keys: dict[str, Any] = field(default_factory=dict)
+    keys: Mapping[str, Any] = MappingProxyType({})
 
 
 def _part(body: Body, name: str) -> Body:

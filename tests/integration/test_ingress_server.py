@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 from collections.abc import AsyncIterator
+from email.utils import parsedate_to_datetime
 
 import pytest
 import structlog
@@ -303,6 +304,31 @@ async def test_one_connection_serves_many_requests(ingress: Served) -> None:
         writer.write(b"".join(many))
         answers: list[Answer] = [await asyncio.wait_for(read_answer(reader), 5) for _ in many]
     assert [answer.status for answer in answers] == [401, 202, 404, 202]
+
+
+@pytest.mark.parametrize(
+    ("version", "connection", "stays"),
+    [("1.1", None, True), ("1.1", "keep-alive", True), ("1.1", "close", False), ("1.0", None, False)],
+)
+async def test_an_accepted_call_is_answered_as_its_connection_asks(
+    ingress: Served, version: str, connection: str | None, *, stays: bool
+) -> None:
+    """The whole answer, and then the end of the connection where the sender wants it, and nowhere else."""
+    lines = [f"POST /cb/{token()} HTTP/{version}", "Host: x", "Content-Length: 2", "Content-Type: application/json"]
+    lines += [f"Connection: {connection}"] if connection else []
+    request = "\r\n".join([*lines, "", "{}"]).encode()
+    async with ingress.connected() as (reader, writer), asyncio.timeout(5):
+        writer.write(request)
+        answer = await read_answer(reader)
+        if stays:
+            writer.write(request)
+            assert (await read_answer(reader)).status == 202
+        else:
+            assert await reader.read() == b""
+    assert answer.status == 202
+    assert answer.headers["content-type"] == "application/json"
+    assert parsedate_to_datetime(answer.headers["date"]).tzinfo is not None
+    assert answer.json() == {"event": ingress.broker.events[0].id}
 
 
 async def test_a_refused_body_that_was_not_read_ends_its_connection(ingress: Served) -> None:

@@ -1,13 +1,14 @@
 """Publisher: returns when the broker has confirmed. Three lanes, so that one's closed channel fails no other's publishes."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from enum import StrEnum
+from typing import Any
 
 import structlog
 
-from bridge.brokers.rabbitmq.batching import BatchingChannel, Confirm, closing_reason
+from bridge.brokers.rabbitmq.batching import BatchingChannel, closing_reason
 from bridge.brokers.rabbitmq.declaring import Topology
 from bridge.brokers.rabbitmq.errors import NotDeclared, driver_errors
 from bridge.brokers.rabbitmq.messages import WireMessage
@@ -60,8 +61,8 @@ class Publisher:
         await self._link.unblocked()
         await asyncio.gather(*(lane.opened() for lane in self._lanes.values()))
 
-    async def publish(self, lane: Lane, messages: Sequence[WireMessage]) -> None:
-        """Return when every message is confirmed.
+    def publish(self, lane: Lane, messages: Sequence[WireMessage]) -> Coroutine[Any, Any, None]:
+        """Return what ends when every message is confirmed.
 
         Raises:
             BrokerUnavailable: one was refused, or not confirmed within DEADLINE_S: it may be stored or not.
@@ -69,7 +70,7 @@ class Publisher:
         """
         if not self._is_open:
             raise BrokerUnavailable("the broker is not started, or closed")
-        await self._lanes[lane].publish(messages)
+        return self._lanes[lane].publish(messages)
 
 
 class _LaneChannel:
@@ -129,11 +130,19 @@ class _LaneChannel:
         if channel is None or channel.is_closed or not self._topology.is_present or self._link.is_blocked:
             channel = await self._wait_for_channel(len(messages), deadline)
         confirms = [channel.send(message, deadline=deadline) for message in messages]
+        errors: list[BaseException] = []
         try:
-            raise_first(await _outcomes(confirms))
-        finally:
+            for confirm in confirms:
+                try:
+                    await confirm
+                except (BrokerUnavailable, Unroutable) as exc:
+                    errors.append(exc)
+        except asyncio.CancelledError:
             for confirm in confirms:
                 confirm.cancel()
+            raise
+        if errors:
+            raise_first(errors)
 
     async def _wait_for_channel(self, count: int, deadline: float) -> BatchingChannel:
         """Wait until a publish has a chance; nothing is written while the broker would not read it."""
@@ -173,17 +182,6 @@ class _LaneChannel:
         except NotDeclared:
             self._topology.lost()
             raise
-
-
-async def _outcomes(confirms: Sequence[Confirm]) -> list[BaseException]:
-    """Wait for every confirm and return the errors."""
-    errors: list[BaseException] = []
-    for confirm in confirms:
-        try:
-            await confirm
-        except (BrokerUnavailable, Unroutable) as exc:
-            errors.append(exc)
-    return errors
 
 
 def raise_first(errors: Sequence[BaseException]) -> None:

@@ -62,10 +62,10 @@ async def test_only_a_sources_own_path_finds_it(intake: Intake, path: str) -> No
 
 
 async def test_a_capability_is_checked_before_the_body_is_there(intake: Intake) -> None:
-    """A guess costs nothing; a signature needs the body and is left for later."""
+    """A guess costs nothing."""
     live = KEYS.sign(WAIT, START + timedelta(seconds=1))
     over = KEYS.sign(WAIT, START)
-    for path in (f"/cb/{live}", f"/cb/{live}/failed", f"/hooks/plain/{PATH_SECRET}", "/hooks/gh"):
+    for path in (f"/cb/{live}", f"/cb/{live}/failed", f"/hooks/plain/{PATH_SECRET}"):
         intake.check_path(intake.find(path), "POST", path)
     for path in (f"/cb/{live[:-1]}", f"/cb/{live}/x", "/hooks/plain/wrong"):
         with pytest.raises(UnknownSource):
@@ -113,4 +113,4 @@ def test_a_message_carries_ids_of_ours_only() -> None:
     message = outgoing(event)
     assert (message.route.exchange, message.route.key) == ("bridge.events", event.routing_key)
     assert (message.correlation_id, set(message.headers)) == (event.id, {"traceparent"})
-    assert new_traceparent() != new_traceparent()
+    assert new_traceparent(event.id) != new_traceparent(event.id)
