@@ -323,6 +323,18 @@ async def test_shapes_of_errors(shape: str, content: str, text: str) -> None:
         assert answer.headers["Content-Type"].startswith(content)
 
 
+async def test_two_rate_limits_both_count() -> None:
+    """Each family tells its own; the one that is used up refuses, until its own end."""
+    limits = {"rate_limit": {"limit": 9, "window_s": 1}, "rate_limit_legacy": {"limit": 1, "window_s": 60}}
+    async with served(CircleciEmulator(**limits)) as client:
+        first, second = await client.get("/me"), await client.get("/me")
+        assert (first.status, second.status) == (200, 429)
+        assert (second.headers["RateLimit-Limit"], second.headers["RateLimit-Remaining"]) == ("9", "7")
+        assert second.headers["X-RateLimit-Limit-Minute"] == "1"
+        assert second.headers["X-RateLimit-Remaining"] == "0"
+        assert int(second.headers["Retry-After"]) > 50
+
+
 async def test_the_rate_limit() -> None:
     """Both header families count down; then 429 with Retry-After until the window is over."""
     circleci = CircleciEmulator(rate_limit={"limit": 2, "window_s": 60})

@@ -117,7 +117,28 @@ class Run:
         return bool(ids) and is_closed and (shows_blocked or is_at_rest)
 
 
-P = TypeVar("P", Job, Workflow)
+class Trigger(_Wire):
+    """What started a pipeline, and who."""
+
+    type: str | None = None
+    actor: dict[str, Any] | None = None
+
+    @property
+    def login(self) -> Any:
+        return (self.actor or {}).get("login")
+
+
+class Pipeline(_Wire):
+    """One pipeline of a project, as listed."""
+
+    id: str
+    number: int | None = None
+    created_at: AwareDatetime
+    trigger: Trigger = Trigger()
+    vcs: dict[str, Any] | None = None
+
+
+P = TypeVar("P", bound=BaseModel)
 
 
 def parse(kind: type[P], item: Any) -> P:

@@ -12,7 +12,7 @@ from typing import Literal
 import orjson
 from aiohttp import web
 
-from bridge.testing.circleci.knobs import Knobs
+from bridge.testing.circleci.knobs import Knobs, RateLimit
 from bridge.testing.circleci.model import User
 
 _LOG_IN = "You must log in first."
@@ -149,13 +149,51 @@ def _basic_user(value: str) -> str:
         return ""
 
 
+class Window:
+    """A fixed window for the whole organization; it starts with its first request."""
+
+    def __init__(self) -> None:
+        self._ends_at = datetime.min.replace(tzinfo=UTC)
+        self._limit: RateLimit | None = None
+        self._used = 0
+
+    @property
+    def is_over(self) -> bool:
+        """True when more was asked for than the limit allows."""
+        return self._limit is not None and self._used > self._limit.limit
+
+    def count(self, limit: RateLimit | None, now: datetime) -> None:
+        """Count one request against *limit*."""
+        self._limit = limit
+        if limit is None:
+            return
+        if now >= self._ends_at:
+            self._ends_at, self._used = now + timedelta(seconds=limit.window_s), 0
+        self._used += 1
+
+    def rest_s(self, now: datetime) -> int:
+        return max(1, ceil((self._ends_at - now).total_seconds()))
+
+    def standard(self, now: datetime) -> dict[str, str]:
+        if self._limit is None:
+            return {}
+        left, reset = str(max(0, self._limit.limit - self._used)), str(self.rest_s(now))
+        return {"RateLimit-Limit": str(self._limit.limit), "RateLimit-Remaining": left, "RateLimit-Reset": reset}
+
+    def legacy(self, now: datetime) -> dict[str, str]:
+        if self._limit is None:
+            return {}
+        unit = _UNITS[max((seconds for seconds in _UNITS if seconds <= self._limit.window_s), default=1)]
+        names = {"RateLimit-Limit": f"X-RateLimit-Limit-{unit}"}
+        return {names.get(name, f"X-{name}"): value for name, value in self.standard(now).items()}
+
+
 class Limiter:
-    """One fixed window for the whole organization; it starts with its first request."""
+    """The limits of the knobs: one, or with `rate_limit_legacy` two, of which both count."""
 
     def __init__(self, knobs: Knobs) -> None:
         self._knobs = knobs
-        self._ends_at = datetime.min.replace(tzinfo=UTC)
-        self._used = 0
+        self._first, self._second = Window(), Window()
 
     def take(self, now: datetime) -> dict[str, str]:
         """Count one request; return the headers of its answer.
@@ -163,34 +201,22 @@ class Limiter:
         Raises:
             ApiError: 429, with the same headers and Retry-After by the knob.
         """
-        limit = self._knobs.rate_limit
-        if limit is None:
-            return {}
-        if now >= self._ends_at:
-            self._ends_at, self._used = now + timedelta(seconds=limit.window_s), 0
-        self._used += 1
-        headers = self._headers(now, limit.limit, limit.window_s)
-        if self._used > limit.limit:
-            raise ApiError(429, "Rate limit exceeded.", headers | self._retry_after(now))
+        self._first.count(self._knobs.rate_limit, now)
+        self._second.count(self._knobs.rate_limit_legacy, now)
+        headers = self._headers(now)
+        over = [window.rest_s(now) for window in (self._first, self._second) if window.is_over]
+        if over:
+            raise ApiError(429, "Rate limit exceeded.", headers | self._retry_after(now, max(over)))
         return headers
 
-    def _headers(self, now: datetime, limit: int, window_s: float) -> dict[str, str]:
-        left, reset = str(max(0, limit - self._used)), str(self._rest_s(now))
-        standard = {"RateLimit-Limit": str(limit), "RateLimit-Remaining": left, "RateLimit-Reset": reset}
-        unit = _UNITS[max((seconds for seconds in _UNITS if seconds <= window_s), default=1)]
-        legacy = {
-            f"X-RateLimit-Limit-{unit}": str(limit),
-            "X-RateLimit-Remaining": left,
-            "X-RateLimit-Reset": reset,
-        }
+    def _headers(self, now: datetime) -> dict[str, str]:
+        told_by_x = self._second if self._knobs.rate_limit_legacy else self._first
+        standard, legacy = self._first.standard(now), told_by_x.legacy(now)
         families = {"both": standard | legacy, "standard": standard, "legacy": legacy, "none": {}}
         return families[self._knobs.rate_limit_headers]
 
-    def _rest_s(self, now: datetime) -> int:
-        return max(1, ceil((self._ends_at - now).total_seconds()))
-
-    def _retry_after(self, now: datetime) -> dict[str, str]:
-        wait_s = self._knobs.retry_after_s if self._knobs.retry_after_s is not None else self._rest_s(now)
+    def _retry_after(self, now: datetime, rest_s: int) -> dict[str, str]:
+        wait_s = self._knobs.retry_after_s if self._knobs.retry_after_s is not None else rest_s
         match self._knobs.retry_after:
             case "missing":
                 return {}

@@ -112,6 +112,8 @@ class Knobs(BaseModel):
 
     # --- limits
     rate_limit: RateLimit | None = None
+    rate_limit_legacy: RateLimit | None = None
+    """A second limit beside it, which the X- family tells instead of the first: both count."""
     rate_limit_headers: Literal["both", "standard", "legacy", "none"] = "both"
     retry_after: Literal["seconds", "date", "missing"] = "seconds"
     retry_after_s: float | None = None
