@@ -7,10 +7,10 @@ letters, metrics, redaction and audit are the worker's (DESIGN section 4).
 from datetime import UTC, datetime
 from http import HTTPStatus
 from importlib import import_module
-from typing import Any, ClassVar, Generic, TypeVar, cast, get_args, get_origin
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast, get_args, get_origin
 
 import orjson
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PrivateAttr, SecretStr
 
 from bridge.core.outcome import CredentialRefused, Ending, Health, Later, Sight, Standing
 from bridge.core.ports import Clock, Http
@@ -51,6 +51,30 @@ class Address(BaseModel):
     def is_repeated(self) -> bool:
         """True when the place may be reached several times under one name, so that a second answer could hit another occurrence."""
         return False
+
+    _client_token: SecretStr | None = PrivateAttr(default=None)
+
+    @property
+    def third_party_client(self) -> str | None:
+        """The id of the platform's third-party client whose token calls about this place need; None: they need none."""
+        return None
+
+    @property
+    def client_token(self) -> SecretStr:
+        """The token of `third_party_client`; the worker gives it before the consumer is called. It is no field: no request sets it.
+
+        Raises:
+            AddressError: none was given.
+        """
+        if self._client_token is None:
+            raise AddressError("", "has no token of a third-party client")
+        return self._client_token
+
+    def with_client_token(self, token: str) -> Self:
+        """Return the same address with the token of its client."""
+        given = self.model_copy()
+        given._client_token = SecretStr(token)  # noqa: SLF001 - a copy of ourselves
+        return given
 
 
 S = TypeVar("S", bound=TargetSettings)
@@ -127,8 +151,9 @@ class Consumer(Generic[S, A]):
 
     @classmethod
     def takes_secrets(cls) -> bool:
-        """Return True when an address may hold a secret, so that its worker needs the keys to open it."""
-        return has_secrets(cls.address_type)
+        """Return True when an address may hold a secret, or need a client's, so that its worker needs the keys to open it."""
+        names_clients = cls.address_type.third_party_client is not Address.third_party_client
+        return names_clients or has_secrets(cls.address_type)
 
     @classmethod
     def keeps_cookies(cls, settings: Any) -> bool:  # noqa: ARG003 - a platform's own rule may need them

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, Self
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from bridge.core.event import Event, Frozen, Outcome, decode, encode, new_id
 
@@ -23,6 +23,8 @@ class Resolution(Frozen):
     deliver_until: AwareDatetime
     event: Event | None = None
     """What decided; None when a timer did."""
+    client_token: str | None = Field(default=None, exclude_if=lambda token: token is None)
+    """Of the address's third-party client, sealed, as it was when this copy was sent; absent where none is needed or known."""
     is_resent: bool = False
     """A copy with this number may be on its way or applied: the worker is in doubt and looks first."""
     is_cleared: bool = False

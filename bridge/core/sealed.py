@@ -63,6 +63,7 @@ def secrets_of(value: Any) -> Iterator[str]:
         case BaseModel():
             for name in type(value).model_fields:
                 yield from secrets_of(getattr(value, name))
+            yield from secrets_of(value.__pydantic_private__ or {})
         case Mapping():
             for inner in value.values():
                 yield from secrets_of(inner)

@@ -33,7 +33,7 @@ from bridge.core.outcome import (
 )
 from bridge.core.problem import pointer
 from bridge.core.resolution import Resolution
-from bridge.core.sealed import Location, Unseal, is_sealed, no_key, of_address, with_secrets
+from bridge.core.sealed import Location, Unseal, is_sealed, no_key, of_address, of_client, with_secrets
 from bridge.ops.faults import places
 from bridge.outbound import Unsendable
 from bridge.worker.breaker import Sign, probe
@@ -121,11 +121,24 @@ class Attempts:
         return ending, _sign(ending)
 
     def address_of(self, resolution: Resolution) -> Address:
-        """Open the address's secret fields and read it with the consumer's own model.
+        """Open the address's secret fields, read it with the consumer's own model, and give it its client's token.
 
         Raises:
-            AddressError: it cannot be opened, or is not one of this platform; the text never holds its values.
+            AddressError: it cannot be opened, is not one of this platform, or its client has no token; the text never
+                holds its values.
         """
+        address = self._read(resolution)
+        client = address.third_party_client
+        if client is None:
+            return address
+        if resolution.client_token is None:
+            raise AddressError("", "its third-party client has no token: `bridge client set`, then replay")
+        try:
+            return address.with_client_token(self._unseal(resolution.client_token, of_client(client)))
+        except Unopened as exc:
+            raise AddressError("", f"the token of its third-party client {exc}") from None
+
+    def _read(self, resolution: Resolution) -> Address:
         kind = self._consumer.address_type
         secrets: list[SecretStr] = []
 

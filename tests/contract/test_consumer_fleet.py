@@ -141,3 +141,21 @@ async def test_the_base_class_judges_what_every_platform_says_alike(call: Call, 
     with pytest.raises(Later) as caught:
         await consumer.http.send(call)
     assert caught.value == expected
+
+
+def test_who_needs_the_keys_is_told_by_the_address() -> None:
+    """A secret field does it, and so does a client's token; a worker of any other platform reads no key."""
+    assert load_consumer("tests.support.acme.keyed:KeyedAcme").takes_secrets()
+    assert not load_consumer("jenkins").takes_secrets()
+    assert ForPartners.takes_secrets()
+
+
+class PartnersAddress(Address):
+    client: str
+
+    @property
+    def third_party_client(self) -> str:
+        return self.client
+
+
+class ForPartners(Consumer[FakeSettings, PartnersAddress]): ...

@@ -22,23 +22,29 @@ class Lock(BaseModel):
 
 
 class KeyedAddress(Address):
-    """One gate and the secrets that open it."""
+    """One gate and the secrets that open it; of a partner's gate, whose client it belongs to."""
 
     gate: Annotated[str, Field(min_length=1, max_length=64)]
     key: Annotated[SecretStr, Field(min_length=3)] | None = None
     lock: Lock | None = None
     codes: tuple[SecretStr, ...] = ()
     notes: dict[str, SecretStr] = Field(default_factory=dict)
+    client: str | None = None
 
     def canonical(self, settings: object) -> str:  # noqa: ARG002 - the port's shape
         return self.gate
 
     @property
+    def third_party_client(self) -> str | None:
+        return self.client
+
+    @property
     def given(self) -> list[str]:
-        """Every secret, in the order of the fields."""
+        """Every secret, in the order of the fields; the client's token last."""
         lock = [self.lock.code] if self.lock and self.lock.code else []
         found = [self.key] if self.key else []
-        return [secret.get_secret_value() for secret in (*found, *lock, *self.codes, *self.notes.values())]
+        token = [self.client_token] if self.client else []
+        return [secret.get_secret_value() for secret in (*found, *lock, *self.codes, *self.notes.values(), *token)]
 
 
 class KeyedAcme(Consumer[AcmeSettings, KeyedAddress]):

@@ -23,7 +23,7 @@ from bridge.core.outcome import (
 )
 from bridge.core.request import Reply
 from bridge.core.resolution import Resolution
-from bridge.core.sealed import of_address
+from bridge.core.sealed import of_address, of_client
 from bridge.outbound import Unsendable
 from bridge.sealing import Sealing
 from bridge.testing.fleet import Specimen
@@ -322,6 +322,55 @@ async def test_what_cannot_be_opened_is_refused_with_its_reason(
     assert result.ending == Refused(note)
     assert result.note == note
     assert result.sign is Sign.NOTHING
+    assert case.told == []
+
+
+CLIENT = "0a1b2c3d-0000-4000-8000-000000000001"
+OTHER_CLIENT = "0a1b2c3d-0000-4000-8000-000000000002"
+
+
+async def test_a_clients_token_is_opened_for_the_consumer_alone() -> None:
+    """The consumer finds it in the address; a note that repeats it shows stars, and no dump of the address has it."""
+    case = KeyedCase(KEY)
+    token = Sealing([KEY]).seal("p4rtner-t0ken", of_client(CLIENT))
+    result = await case.make({"client": CLIENT}, client_token=token)
+    (place,) = case.told
+    assert place.given == ["p4rtner-t0ken"]
+    assert "p4rtner" not in f"{place!r} {place.model_dump_json()} {place.model_dump()}"
+    assert result.note == "said ***"
+
+
+async def test_a_token_that_nobody_needs_is_left_closed() -> None:
+    """An address without a client gets none, whatever the message holds."""
+    case = KeyedCase(KEY)
+    await case.make({}, client_token="no sealed text")  # noqa: S106 - no secret of anybody
+    assert [place.given for place in case.told] == [[]]
+    with pytest.raises(AddressError):
+        _ = case.told[0].client_token
+
+
+@pytest.mark.parametrize(
+    ("token", "note"),
+    [
+        (None, "address: its third-party client has no token: `bridge client set`, then replay"),
+        (
+            Sealing([KEY]).seal("p4rtner-t0ken", of_client(OTHER_CLIENT)),
+            (
+                "address: the token of its third-party client cannot be opened with the key 2026a: "
+                "made for something else, or changed"
+            ),
+        ),
+        (
+            Sealing([("2026b", b"b" * 32)]).seal("p4rtner-t0ken", of_client(CLIENT)),
+            "address: the token of its third-party client is sealed with the key 2026b, which is not in [secrets] keys",
+        ),
+    ],
+)
+async def test_without_its_clients_token_a_resolution_is_refused(token: str | None, note: str) -> None:
+    """Not set, of another client, or under a key that is gone: told, and replayed when it is mended."""
+    case = KeyedCase(KEY)
+    result = await case.make({"client": CLIENT}, client_token=token)
+    assert (result.ending, result.note) == (Refused(note), note)
     assert case.told == []
 
 
