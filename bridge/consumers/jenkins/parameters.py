@@ -206,8 +206,8 @@ def _choice(parameter: Declared, text: str) -> str:
 
 
 def _matching(form: re.Pattern[str], what: str, parameter: Declared, value: Any) -> str:
-    text = _text(parameter, value) if isinstance(value, str | File) else ""
-    if not form.fullmatch(text):
+    text = _text(parameter, value)
+    if not (isinstance(value, str | File) and form.fullmatch(text)):
         raise Refused(f"parameter {parameter.name}: not {what}")
     return text
 
