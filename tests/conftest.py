@@ -1,6 +1,7 @@
 """Session fixtures: real servers, given by a variable, else private ones of the installed packages, else a named skip."""
 
 import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -57,6 +58,15 @@ def postgres_url() -> Iterator[str]:
         _missing(f"PostgreSQL: {POSTGRES_VARIABLE} is not set and postgresql is not installed")
     with PostgresNode() as node:
         yield node.url
+
+
+@pytest.fixture(scope="session")
+def groovy() -> str:
+    """The command that runs Groovy."""
+    found = shutil.which("groovy")
+    if found is None:
+        _missing("Groovy: groovy is not installed")
+    return str(found)
 
 
 @pytest.fixture

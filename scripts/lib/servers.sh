@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The servers and tools that tests, demo and benches use. Sourced from the repository's root, after scripts/setup.
 #
-#   ensure_servers [--install] rabbitmq postgresql curl git buildah debootstrap     any of these
+#   ensure_servers [--install] rabbitmq postgresql curl git groovy buildah debootstrap     any of these
 #
 # Returns 0 when each is there: named by its variable, or installed. What is missing is installed with --install, with CI=true
 # or after a yes on a terminal; else one line says what is missing, and it returns 1. No service is started, and none is used:

@@ -1,0 +1,4 @@
+package com.cloudbees.groovy.cps
+
+/** Stands for Jenkins's own annotation, which nothing here acts on. */
+@interface NonCPS {}
