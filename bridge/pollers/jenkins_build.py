@@ -9,7 +9,8 @@ Contract: POST {job}/build                  201 Location: …/queue/item/{q}/ (a
 Source:   jenkinsci/jenkins @ ff9430ee1dc6 (2026-08; ParameterizedJobMixIn, Queue), workflow-job-plugin @ cef6baeff0cc, read
           in the code.
 
-Of a Location only the number counts: its host may be an internal one. A 404 is Jenkins's own when it carries X-Jenkins.
+Of a Location only the number counts: its host may be an internal one. A 404 is surely Jenkins's own when it carries X-Jenkins;
+any other leads to a search too, but ends nothing.
 """
 
 import re
@@ -61,6 +62,7 @@ class BuildState(Frozen):
     is_lost: bool = Field(
         default=False, description="it was not where it should be: the job's builds are looked through"
     )
+    is_told: bool = Field(default=False, description="Jenkins itself said so, no proxy")
 
 
 class JenkinsBuild:
@@ -85,16 +87,22 @@ class JenkinsBuild:
     def read(self, reply: Reply, state: BuildState) -> Again[BuildState] | Finished:
         if state.item is None and state.number is None:
             return _triggered(reply, state)
+        if reply.status == HTTPStatus.NOT_FOUND:
+            return _missing(state, is_told="x-jenkins" in reply.headers)
         found = reply.json() if reply.is_success else None
-        if not isinstance(found, dict) and not _is_missing(reply):
+        if not isinstance(found, dict):
             return Again(state, f"Jenkins answered {reply.status}", is_fault=True)
         if state.is_lost:
             return _sought(found, state)
         return _queued(found, state) if state.number is None else _built(found, state)
 
 
-def _is_missing(reply: Reply) -> bool:
-    return reply.status == HTTPStatus.NOT_FOUND and "x-jenkins" in reply.headers
+def _missing(state: BuildState, *, is_told: bool) -> Again[BuildState] | Finished:
+    if not state.is_lost:
+        return Again(state.model_copy(update={"is_lost": True, "is_told": is_told}))
+    if is_told:
+        return Finished(Outcome.FAILED, _NOT_STARTED[HTTPStatus.NOT_FOUND])
+    return Again(state, "not Jenkins's answer (404)", is_fault=True)
 
 
 def _triggered(reply: Reply, state: BuildState) -> Again[BuildState] | Finished:
@@ -111,10 +119,8 @@ def _triggered(reply: Reply, state: BuildState) -> Again[BuildState] | Finished:
     return Finished(Outcome.FAILED, told or f"answered {status}: whether a build was started is not known")
 
 
-def _queued(item: dict[str, Any] | None, state: BuildState) -> Again[BuildState] | Finished:
+def _queued(item: dict[str, Any], state: BuildState) -> Again[BuildState] | Finished:
     match item:
-        case None:
-            return Again(state.model_copy(update={"is_lost": True}))
         case {"cancelled": True}:
             return Finished(Outcome.CANCELLED, "cancelled in the queue")
         case {"executable": {"number": int(number)}}:
@@ -123,22 +129,21 @@ def _queued(item: dict[str, Any] | None, state: BuildState) -> Again[BuildState]
             return Again(state, str(item.get("why") or ""))
 
 
-def _sought(job: dict[str, Any] | None, state: BuildState) -> Again[BuildState] | Finished:
-    if job is None:
-        return Finished(Outcome.FAILED, _NOT_STARTED[HTTPStatus.NOT_FOUND])
+def _sought(job: dict[str, Any], state: BuildState) -> Again[BuildState] | Finished:
+    back = state.model_copy(update={"is_lost": False, "is_told": False})
     for build in job.get("builds") or ():
         match build:
             case {"number": int(number), "queueId": int(item)} if number == state.number or item == state.item:
-                return Again(state.model_copy(update={"number": number, "is_lost": False}))
+                return Again(back.model_copy(update={"number": number}))
+    if not state.is_told:
+        return Again(back, "not Jenkins's answer (404)", is_fault=True)
     if state.number is not None:
         return Finished(Outcome.FAILED, f"build {state.number} was deleted")
     return Finished(Outcome.CANCELLED, "it left the queue and no build came of it")
 
 
-def _built(run: dict[str, Any] | None, state: BuildState) -> Again[BuildState] | Finished:
+def _built(run: dict[str, Any], state: BuildState) -> Again[BuildState] | Finished:
     match run:
-        case None:
-            return Again(state.model_copy(update={"is_lost": True}))
         case {"building": False, "result": str(result)}:
             body = {"number": state.number, "result": result, "duration_ms": run.get("duration")}
             url = run.get("url")

@@ -219,12 +219,11 @@ async def test_jenkins_case_28_a_build_that_is_deleted_ends_it(jenkins: JenkinsE
     "fault",
     [
         {"kind": FaultKind.STATUS, "status": 503},
-        {"kind": FaultKind.STATUS, "status": 404},
         {"kind": FaultKind.STATUS, "status": 401},
         {"kind": FaultKind.HTML, "status": 200},
         {"kind": FaultKind.STATUS, "status": 302, "headers": {"Location": "https://sso.example/"}},
     ],
-    ids=["503", "a proxy's 404", "401", "login page", "redirect"],
+    ids=["503", "401", "login page", "redirect"],
 )
 @pytest.mark.parametrize("at", ["/queue/item/", f"/{JOB}/1/api/json", f"/{JOB}/api/json"])
 async def test_jenkins_case_28_what_is_not_jenkinss_answer_ends_nothing(
@@ -240,6 +239,32 @@ async def test_jenkins_case_28_what_is_not_jenkinss_answer_ends_nothing(
         faults = [said for said in build.said if not isinstance(said, Finished) and said.is_fault]
     assert [said.note for said in faults] == [f"Jenkins answered {fault['status']}"] * 2
     assert posts(jenkins) == [f"/{JOB}/build"]
+
+
+@pytest.mark.parametrize("at", ["/queue/item/", f"/{JOB}/1/api/json", ""])
+async def test_jenkins_case_28_a_proxys_404_ends_nothing(jenkins: JenkinsEmulator, at: str) -> None:
+    """Without Jenkins's own header it is searched for, and asked for again, before anything is said."""
+    jenkins.switches.executors_busy = True
+    jenkins.add_job(JOB)
+    jenkins.fault(FaultKind.STATUS, status=404, method="GET", path=at, times=4)
+    async with following(jenkins, job=JOB) as build:
+        for _ in range(10):
+            await build.again()
+        jenkins.set_switches({"executors_busy": False})
+        assert (await build.finished()).summary == "build 1: SUCCESS"
+    assert (jenkins.faults, posts(jenkins)) == ([], [f"/{JOB}/build"])
+
+
+async def test_jenkins_case_27_a_job_that_is_gone_ends_it(jenkins: JenkinsEmulator) -> None:
+    """Neither the item nor the job: deleted, or hidden from us."""
+    jenkins.switches.executors_busy = True
+    jenkins.add_job(JOB)
+    async with following(jenkins, job=JOB) as build:
+        await build.again()
+        jenkins.world.jobs.clear()
+        jenkins.world.queue.items.clear()
+        told = "there is no such job, or our user has no Job/Read on it"
+        assert await build.finished() == Finished(Outcome.FAILED, told)
 
 
 async def test_jenkins_case_29_an_internal_host_is_never_asked() -> None:

@@ -82,7 +82,7 @@ def test_read_says_what_an_answer_means(
 
 def test_a_build_without_an_item_is_found_by_its_number() -> None:
     """It was given as a number; a queueId says nothing then."""
-    lost = BuildState(job=JOB, number=3, is_lost=True)
+    lost = BuildState(job=JOB, number=3, is_lost=True, is_told=True)
     said = JenkinsBuild().read(told({"builds": [{"number": 4, "queueId": 1}, {"number": 3, "queueId": 0}]}), lost)
     assert said == Again(BuildState(job=JOB, number=3))
 
