@@ -5,7 +5,7 @@ import gc
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import structlog
 from aiohttp import web
@@ -25,6 +25,8 @@ from bridge.ops.health import HealthCalls
 from bridge.ops.server import make_runner
 
 if TYPE_CHECKING:  # a role that does not need a part does not import it
+    from bridge.agents.codepipeline import CodepipelineAgentSettings
+    from bridge.agents.codepipeline.agent import CodepipelineAgents
     from bridge.coordinator.service import Coordinator
     from bridge.ingress import Ingress
     from bridge.worker.worker import Worker
@@ -88,6 +90,8 @@ class Process:
         self._broker = make_broker(config)
         self._coordinator = _coordinator(config, self._broker, self._clock) if config.runs(Role.COORDINATOR) else None
         self._workers: dict[str, _WorkerPart] = {}
+        self._agents: dict[str, _AgentPart] = {}
+        self._agent_desk: Coordinator | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = AsyncExitStack()
         self._runner: web.AppRunner | None = None
@@ -104,9 +108,24 @@ class Process:
             self._stack.push_async_callback(part.close)
             self._workers[target] = part
             self._keep(f"worker {target}", part.worker.run)
+        for target in self._config.agent_targets:
+            agent = await _AgentPart.of(target, self._config, self._broker, self._clock, self._desk())
+            self._stack.push_async_callback(agent.close)
+            self._agents[target] = self._workers[target] = agent
+            self._keep(f"agent {target}", agent.run)
+            self._keep(f"worker {target}", agent.worker.run)
         if self._workers:
             self._keep("pauses", self._follow_pauses)
         return await self._listen()
+
+    def _desk(self) -> "Coordinator":
+        """Return what the agents open waits with: this process's coordinator, or one that never runs."""
+        if self._coordinator is not None:
+            return self._coordinator
+        if self._agent_desk is None:
+            self._agent_desk = _coordinator(self._config, self._broker, self._clock)
+            self._stack.push_async_callback(self._agent_desk.close)
+        return self._agent_desk
 
     def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         self._tasks.append(asyncio.create_task(_kept_running(name, work), name=name))
@@ -133,8 +152,9 @@ class Process:
 
     async def _checks(self) -> dict[str, bool]:
         checks = {"broker": self._broker.is_ready}
-        if self._coordinator is not None:
-            checks["store"] = await self._coordinator.is_ready()
+        if self._coordinator is not None or self._agent_desk is not None:
+            checks["store"] = await self._desk().is_ready()
+        checks |= {f"agent {name}": part.agents.is_running for name, part in self._agents.items()}
         return checks | {f"worker {name}": part.worker.status.is_running for name, part in self._workers.items()}
 
     async def _refresh(self) -> None:
@@ -147,6 +167,7 @@ class Process:
     async def close(self) -> None:
         """Stop taking, finish what runs, give the rest back: within DRAIN_S."""
         stopping = [part.worker.stop() for part in self._workers.values()]
+        stopping += [part.agents.stop() for part in self._agents.values()]
         if self._runner is not None:
             stopping.append(self._runner.cleanup())
         await _within(DRAIN_S - _LAST_S, *stopping)
@@ -234,12 +255,14 @@ class _WorkerPart:
         self.worker = worker
 
     @classmethod
-    async def make(cls, target: str, config: Config, broker: Broker, clock: Clock) -> Self:
+    async def make(
+        cls, target: str, config: Config, broker: Broker, clock: Clock, kind: type[Consumer[Any, Any]] | None = None
+    ) -> Self:
         from bridge.outbound import open_target  # noqa: PLC0415 - ingress calls nobody
         from bridge.worker.worker import Worker  # noqa: PLC0415
 
         try:
-            consumer = open_target(target, config.targets[target], clock=clock)
+            consumer = open_target(target, config.targets[target], clock=clock, kind=kind)
         except ValueError as exc:
             raise ConfigError([str(exc)]) from exc
         await consumer.open()
@@ -252,13 +275,51 @@ class _WorkerPart:
         await close_target(self.consumer)
 
 
+class _AgentPart(_WorkerPart):
+    """One target whose jobs are taken: its agents, and the worker that puts their results."""
+
+    def __init__(self, part: _WorkerPart, agents: "CodepipelineAgents", desk: "Coordinator") -> None:
+        super().__init__(part.consumer, part.worker)
+        self.agents = agents
+        self._desk = desk
+
+    @classmethod
+    async def of(cls, target: str, config: Config, broker: Broker, clock: Clock, desk: "Coordinator") -> Self:
+        # Only an agent's process needs worker and database both.
+        from bridge.agents.codepipeline.agent import CodepipelineAgents  # noqa: PLC0415
+        from bridge.agents.codepipeline.desk import Desk  # noqa: PLC0415
+        from bridge.agents.codepipeline.finishing import WorkingCodepipeline  # noqa: PLC0415
+
+        part = await _WorkerPart.make(target, config, broker, clock, kind=WorkingCodepipeline)
+        settings = {name: agent for name, agent in config.agents.items() if agent.target == target}
+        agents = CodepipelineAgents(
+            target,
+            cast("dict[str, CodepipelineAgentSettings]", settings),
+            consumer=cast("WorkingCodepipeline", part.consumer),
+            db=desk.db,
+            desk=Desk(desk.db, desk.registry, desk.outbox, broker, clock=clock),
+            clock=clock,
+        )
+        return cls(part, agents, desk)
+
+    async def run(self) -> None:
+        await self._desk.migrate()
+        await self.agents.run()
+
+    async def close(self) -> None:
+        await self.agents.close()
+        await super().close()
+
+
 async def probe(config: Config) -> list[ProbeResult]:
     """Try broker, store and each target once, for `bridge config check --connect`; nothing is changed anywhere but migrated."""
     results = [await _probe_broker(config)]
-    if config.runs(Role.COORDINATOR):
+    if config.runs(Role.COORDINATOR) or config.agent_targets:
         results.append(await _probe_store(config))
     clock = UtcClock()
-    return results + [await _probe_target(target, config, clock) for target in config.worker_targets]
+    return results + [
+        await _probe_target(target, config, clock) for target in (*config.worker_targets, *config.agent_targets)
+    ]
 
 
 async def _probe_broker(config: Config) -> ProbeResult:

@@ -243,14 +243,18 @@ class _NoHttp:
         return
 
 
-def open_target(name: str, settings: TargetSettings, *, clock: Clock) -> Consumer[Any, Any]:
+def open_target(
+    name: str, settings: TargetSettings, *, clock: Clock, kind: type[Consumer[Any, Any]] | None = None
+) -> Consumer[Any, Any]:
     """Return the consumer of the target *name*, with its own connection pool and auth. Close it with close_target().
+
+    kind: in place of the class that `consumer` names; it inherits from that.
 
     Raises:
         ValueError: `consumer` names no consumer, or base_url is not one.
     """
     try:
-        kind = load_consumer(settings.consumer)
+        kind = kind or load_consumer(settings.consumer)
         base_url = getattr(settings, "base_url", None)
         if base_url is None:
             return kind(settings, _NoHttp(), clock=clock)

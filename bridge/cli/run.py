@@ -8,12 +8,12 @@ from bridge.cli.loading import load
 from bridge.cli.options import ConfigPath
 from bridge.cli.output import fail
 
-_ROLES = ("ingress", "coordinator", "worker")
+_ROLES = ("ingress", "coordinator", "worker", "agent")
 
 
 def _roles(names: list[str] | None) -> list[str]:
     for name in names or []:
-        if name in ("poller", "agent"):
+        if name == "poller":
             raise typer.BadParameter(f"the role {name} is not supported yet")
         if name not in _ROLES:
             raise typer.BadParameter(f"expected one of {', '.join(_ROLES)}")
@@ -24,10 +24,10 @@ def run(
     *,
     role: Annotated[
         list[str] | None,
-        typer.Option(callback=_roles, help="ingress, coordinator or worker; again for each. Default: all."),
+        typer.Option(callback=_roles, help="ingress, coordinator, worker or agent; again for each. Default: all."),
     ] = None,
     target: Annotated[
-        list[str] | None, typer.Option(help="What the worker works for; again for each. Default: all targets.")
+        list[str] | None, typer.Option(help="What the worker or agent works for; again for each. Default: all targets.")
     ] = None,
     listen: Annotated[str | None, typer.Option(help="host:port, over the config's http.listen.")] = None,
     config: ConfigPath = None,
@@ -36,8 +36,8 @@ def run(
     from bridge.config import Role  # noqa: PLC0415 - help and version do not load it
 
     roles = {Role(name) for name in role} if role else None
-    if target and roles is not None and Role.WORKER not in roles:
-        raise typer.BadParameter("is for a worker; add --role worker", param_hint="--target")
+    if target and roles is not None and not roles & {Role.WORKER, Role.AGENT}:
+        raise typer.BadParameter("is for a worker or agent; add --role worker", param_hint="--target")
     loaded = load(config, roles=roles, targets=target or None, listen=listen)
     from bridge.app import run as run_app  # noqa: PLC0415 - only a config without problems loads the whole line
     from bridge.core.errors import ConfigError  # noqa: PLC0415

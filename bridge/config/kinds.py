@@ -1,4 +1,4 @@
-"""Settings models of sources and targets, found by the file that a section names: a file's name is its registration.
+"""Settings models of sources, targets and agents, found by the file that a section names: a file's name is its registration.
 
 These files stand above the config in the line, so they are imported by name, when a section asks for one.
 """
@@ -10,7 +10,7 @@ from typing import Any, cast
 from bridge.core.consumer import load_consumer
 from bridge.core.errors import ConfigError
 from bridge.core.event import CALLBACK
-from bridge.core.settings import SourceSettings, TargetSettings
+from bridge.core.settings import AgentSettings, SourceSettings, TargetSettings
 from bridge.core.source import Source
 
 
@@ -43,6 +43,17 @@ def target_settings(consumer: str) -> type[TargetSettings]:
 def takes_secrets(consumer: str) -> bool:
     """Return True when an address at such a target may hold a secret; *consumer* is one that target_settings() found."""
     return load_consumer(consumer).takes_secrets()
+
+
+def agent_settings(kind: str) -> type[AgentSettings]:
+    """Return the settings model of an agent's `kind`.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if kind not in built_in("agents"):
+        raise ValueError(f"no agent {kind!r}")
+    return cast("type[AgentSettings]", import_module(f"bridge.agents.{kind}").SETTINGS)
 
 
 def built_in(package: str) -> list[str]:

@@ -27,12 +27,20 @@ from bridge.config.problems import Problems
 from bridge.config.rules import check_whole
 from bridge.config.secrets import SecretReader, resolve, without
 from bridge.config.values import BaseUrl, is_loopback
-from bridge.core.settings import SourceSettings, TargetSettings
+from bridge.core.settings import AgentSettings, SourceSettings, TargetSettings
 
-NOT_YET = ("agents", "pollers", "routes")
+NOT_YET = ("pollers", "routes")
 """Sections of the design that this version does not run."""
 KEYS = {"callbacks": "BRIDGE_CALLBACK_KEY", "secrets": "BRIDGE_SECRETS_KEY"}
 """Sections whose secrets stand in a list, and the variable that their examples name."""
+READERS = {
+    "callbacks": {Role.INGRESS, Role.COORDINATOR, Role.AGENT},
+    "sources": {Role.INGRESS},
+    "clients": {Role.COORDINATOR},
+    "store": {Role.COORDINATOR, Role.AGENT},
+    "agents": {Role.AGENT},
+}
+"""The roles that read a section's secrets; a target's are for whoever works for it."""
 RESERVED_SOURCES = ("bridge", "callback")
 ALL_ROLES = frozenset(Role)
 
@@ -67,7 +75,8 @@ def load_config(
     if listen is not None:
         _table(document, "http", problems)["listen"] = listen
     reader = SecretReader(environ, path.parent if path else Path())
-    scope = _Scope(frozenset(ALL_ROLES if roles is None else roles), targets, secrets_of)
+    chosen = frozenset(ALL_ROLES if roles is None else roles)
+    scope = _Scope(chosen, targets, secrets_of, _targets_of_agents(document))
     loader = _Loader(document, reader, raw, scope, problems)
     config = loader.load()
     problems.raise_if_any()
@@ -83,6 +92,17 @@ def _table(document: dict[str, Any], name: str, problems: Problems) -> dict[str,
     return document[name]  # type: ignore[no-any-return] # just made
 
 
+def _targets_of_agents(document: Mapping[str, Any]) -> frozenset[str]:
+    """Return the targets that agents name, as written."""
+    agents = document.get("agents")
+    named = (
+        [agent.get("target") for agent in agents.values() if isinstance(agent, dict)]
+        if isinstance(agents, dict)
+        else []
+    )
+    return frozenset(name for name in named if isinstance(name, str))
+
+
 @dataclass(frozen=True, slots=True)
 class _Scope:
     """Whose secrets are read."""
@@ -90,6 +110,8 @@ class _Scope:
     roles: frozenset[Role]
     targets: Collection[str] | None
     secrets_of: Collection[str] | None
+    taken: frozenset[str]
+    """Targets that an agent takes jobs of: they are its own."""
 
     def reads(self, key: str) -> bool:
         """Return True when this process uses the secrets of section *key*; every process uses the broker's."""
@@ -98,15 +120,14 @@ class _Scope:
         if self.secrets_of is not None:
             return key in self.secrets_of
         section, _, name = key.partition(".")
-        match section:
-            case "callbacks":
-                return bool(self.roles & {Role.INGRESS, Role.COORDINATOR})
-            case "sources":
-                return Role.INGRESS in self.roles
-            case "clients" | "store":
-                return Role.COORDINATOR in self.roles
-            case _:
-                return Role.WORKER in self.roles and (self.targets is None or name in self.targets)
+        if section in READERS:
+            return bool(self.roles & READERS[section])
+        return self.works_for(name)
+
+    def works_for(self, target: str) -> bool:
+        """Return True when this process puts results at *target*: its agent where it has one, else its worker."""
+        role = Role.AGENT if target in self.taken else Role.WORKER
+        return role in self.roles and (self.targets is None or target in self.targets)
 
 
 @dataclass(slots=True)
@@ -134,13 +155,16 @@ class _Loader:
             "clients": self._named("clients", lambda name, data: self._build(ClientSettings, f"clients.{name}", data)),
             "sources": self._named("sources", self._source),
             "targets": self._named("targets", self._target),
+            "agents": self._named("agents", self._agent),
         }
         is_read = self._takes_secrets(parts["targets"])
         parts["secrets"] = SecretsSettings(keys=self._keys_of("secrets", is_read=is_read))
+        own = [name for name in parts["targets"] if self.scope.works_for(name)]
         config = Config.model_construct(
             **parts,
             roles=self.scope.roles,
-            worker_targets=self._worker_targets(parts["targets"]),
+            worker_targets=tuple(name for name in own if name not in self.scope.taken),
+            agent_targets=tuple(name for name in own if name in self.scope.taken),
             unread=frozenset(self.unread),
         )
         names = self._written_names()
@@ -163,7 +187,7 @@ class _Loader:
 
     def _public_url(self, http: HttpSettings) -> str:
         if "public_url" not in self.document:
-            if not is_loopback(http.host) and self.scope.roles & {Role.INGRESS, Role.COORDINATOR}:
+            if not is_loopback(http.host) and self.scope.roles & {Role.INGRESS, Role.COORDINATOR, Role.AGENT}:
                 self.problems.add("public_url", "is required: http.listen is not a loopback address")
             return f"http://{http.listen}"
         try:
@@ -210,7 +234,7 @@ class _Loader:
         """Return True when this process seals, or works for a target whose addresses may hold secrets."""
         if self.scope.secrets_of is not None:
             return "secrets" in self.scope.secrets_of
-        mine = self._worker_targets(targets)
+        mine = [name for name in targets if self.scope.works_for(name)]
         return Role.COORDINATOR in self.scope.roles or any(kinds.takes_secrets(targets[name].consumer) for name in mine)
 
     def _named(self, section: str, build: Callable[[str, Any], Any]) -> dict[str, Any]:
@@ -236,6 +260,9 @@ class _Loader:
 
     def _target(self, name: str, data: dict[str, Any]) -> TargetSettings | None:
         return self._extension(f"targets.{name}", data, "consumer", kinds.target_settings, "consumers")
+
+    def _agent(self, name: str, data: dict[str, Any]) -> AgentSettings | None:
+        return self._extension(f"agents.{name}", data, "kind", kinds.agent_settings, "agents")
 
     def _extension(
         self, key: str, data: dict[str, Any], chooser: str, find: Callable[[str], type[M]], package: str
@@ -285,12 +312,6 @@ class _Loader:
             if error["type"] == "string_type" and len(error["loc"]) == 1 and (*place, str(error["loc"][0])) in self.raw
         }
         return {**data, **changed} if changed else None
-
-    def _worker_targets(self, built: Mapping[str, Any]) -> tuple[str, ...]:
-        if Role.WORKER not in self.scope.roles:
-            return ()
-        wanted = self.scope.targets
-        return tuple(name for name in built if wanted is None or name in wanted)
 
 
 def _is_name(text: str) -> bool:

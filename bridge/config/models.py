@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr, SerializeAsAny, StringConstraints
 
 from bridge.config.values import BaseUrl, BrokerUrl, Listen, StoreUrl, split_listen
-from bridge.core.settings import Duration, Settings, SourceSettings, TargetSettings
+from bridge.core.settings import AgentSettings, Duration, Settings, SourceSettings, TargetSettings
 from bridge.core.signing import MIN_KEY_BYTES, CallbackKeys
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -22,6 +22,7 @@ class Role(StrEnum):
     INGRESS = "ingress"
     COORDINATOR = "coordinator"
     WORKER = "worker"
+    AGENT = "agent"
 
 
 class ClientRole(StrEnum):
@@ -157,6 +158,7 @@ class ConfigFile(Settings):
     clients: dict[Name, ClientSettings] = Field(default={}, description="who may use the API")
     sources: dict[Name, SerializeAsAny[SourceSettings]] = Field(default={}, description="who calls us")
     targets: dict[Name, SerializeAsAny[TargetSettings]] = Field(default={}, description="whom we resume")
+    agents: dict[Name, SerializeAsAny[AgentSettings]] = Field(default={}, description="whose jobs we take")
 
 
 class Config(ConfigFile):
@@ -167,7 +169,9 @@ class Config(ConfigFile):
 
     roles: frozenset[Role] = Field(exclude=True)
     worker_targets: tuple[str, ...] = Field(exclude=True)
-    """The targets that this process works for; empty without the worker's role."""
+    """The targets that this process works for; empty without the worker's role. One that has an agent is its agent's."""
+    agent_targets: tuple[str, ...] = Field(exclude=True)
+    """The targets whose jobs this process takes; empty without the agent's role."""
     unread: frozenset[str] = Field(exclude=True)
     """Sections, such as `targets.jenkins-prod`, with a secret that this process did not read."""
 

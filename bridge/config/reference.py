@@ -12,7 +12,7 @@ from bridge.config.models import ClientSettings, ConfigFile, NamedKey
 from bridge.config.schema import extension_model
 from bridge.config.values import SecretField, secret_fields
 from bridge.core.consumer import load_consumer
-from bridge.core.settings import SourceSettings, TargetSettings, show_duration
+from bridge.core.settings import AgentSettings, Settings, SourceSettings, TargetSettings, show_duration
 
 HEAD = """# Configuration reference
 
@@ -50,13 +50,16 @@ def reference_page() -> str:
     for name in kinds.built_in("consumers"):
         parts += [*_extension("consumers", name, TargetSettings), "Its address:\n"]
         parts += [_model_table(load_consumer(name).address_type)]
+    parts += ["## `[agents.<name>]`\n", "Every agent has these:\n", _model_table(AgentSettings)]
+    for name in kinds.built_in("agents"):
+        parts += _extension("agents", name, AgentSettings)
     return "\n".join(parts).rstrip() + "\n"
 
 
 def _extension(package: str, name: str, base: type[BaseModel]) -> list[str]:
     model = extension_model(package, name)
     own = {key: field for key, field in model.model_fields.items() if key not in base.model_fields}
-    chooser = "kind" if package == "sources" else "consumer"
+    chooser = "consumer" if package == "consumers" else "kind"
     return [f'### `{chooser} = "{name}"`\n', _table(own, secret_fields(model))]
 
 
@@ -77,10 +80,16 @@ def _model_table(model: type[BaseModel]) -> str:
 def _table(fields: dict[str, FieldInfo], secrets: dict[str, SecretField]) -> str:
     if not fields:
         return "Nothing of its own.\n"
-    return _rows(
-        (_names(name, secrets), _kind(field), _default(name, field), field.description or "")
-        for name, field in fields.items()
-    )
+    return _rows(row for name, field in fields.items() for row in _field_rows(name, field, secrets))
+
+
+def _field_rows(name: str, field: FieldInfo, secrets: dict[str, SecretField]) -> list[tuple[str, str, str, str]]:
+    """Return the row of *field*; of a table inside a section those of its keys too."""
+    row = (_names(name, secrets), _kind(field), _default(name, field), field.description or "")
+    inner = field.annotation
+    if not (isinstance(inner, type) and issubclass(inner, Settings)):
+        return [row]
+    return [row] + [_field_rows(f"{name}.{key}", part, {})[0] for key, part in inner.model_fields.items()]
 
 
 def _rows(rows: Iterable[tuple[str, str, str, str]]) -> str:
@@ -118,7 +127,11 @@ def _kind(field: FieldInfo) -> str:
         return "secrets" if "tuple" in text else "secret"
     if any(word in text for word in ("tuple", "list", "frozenset")):
         return "list"
-    if "dict" in text or "Mapping" in text:
+    if (
+        "dict" in text
+        or "Mapping" in text
+        or (isinstance(field.annotation, type) and issubclass(field.annotation, Settings))
+    ):
         return "table"
     return next((shown for kind, shown in _KINDS.items() if kind in text), "text")
 

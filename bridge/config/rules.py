@@ -26,8 +26,26 @@ def check_whole(config: Config, problems: Problems, *, is_read: IsRead, names: M
     for name, settings in config.sources.items():
         if is_read(f"sources.{name}"):
             _source_secret(name, settings, problems)
+    _agents(config, problems, names)
     if Role.WORKER in config.roles and len(config.roles) == 1 and not names["targets"]:
         problems.add("targets", "a worker needs at least one [targets.<name>]")
+    if Role.AGENT in config.roles and len(config.roles) == 1 and not config.agents and not problems.has("agents"):
+        problems.add("agents", "an agent needs at least one [agents.<name>]")
+
+
+def _agents(config: Config, problems: Problems, names: Mapping[str, frozenset[str]]) -> None:
+    seen: dict[object, str] = {}
+    for name, agent in config.agents.items():
+        key = f"agents.{name}"
+        target = config.targets.get(agent.target)
+        if agent.target not in names["targets"]:
+            problems.add(f"{key}.target", f"there is no [targets.{agent.target}]")
+        elif target is not None and target.consumer != agent.kind:
+            problems.add(f"{key}.target", f'[targets.{agent.target}] has another consumer than "{agent.kind}"')
+        if agent.waits_at_most() > config.waits.max_timeout:
+            problems.add(f"{key}.timeout", "must be at most [waits] max_timeout")
+        if (other := seen.setdefault(agent.takes(), name)) != name:
+            problems.add(key, f"takes the same jobs as agents.{other}")
 
 
 def _callback_keys(config: Config, problems: Problems, *, is_needed: bool) -> None:

@@ -7,7 +7,6 @@ from pydantic import BaseModel
 from bridge.config import kinds
 from bridge.config.models import ClientSettings, ConfigFile
 from bridge.config.values import SecretField, secret_fields
-from bridge.core.settings import SourceSettings, TargetSettings
 
 NAME_PATTERN = "^[a-z0-9][a-z0-9-]{0,62}$"
 ELSEWHERE = "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$"
@@ -26,6 +25,8 @@ def config_schema() -> dict[str, Any]:
                 properties[name] = _tables(field.description, _choice("sources", "kind", definitions))
             case "targets":
                 properties[name] = _tables(field.description, _choice("consumers", "consumer", definitions))
+            case "agents":
+                properties[name] = _tables(field.description, _choice("agents", "kind", definitions))
             case "callbacks" | "secrets":
                 properties[name] = _named_keys(_model(field.annotation), definitions)
             case "public_url":
@@ -92,13 +93,16 @@ def _choice(package: str, chooser: str, definitions: dict[str, Any]) -> dict[str
         shape = section_schema(extension_model(package, name), definitions)
         shape["properties"][chooser] = {"const": name, "description": shape["description"].partition("\n")[0]}
         shapes.append(shape)
+    if package == "agents":
+        return {"type": "object", "required": [chooser], "anyOf": shapes}
     elsewhere = {"type": "object", "properties": {chooser: {"type": "string", "pattern": ELSEWHERE}}}
     return {"type": "object", "required": [chooser], "anyOf": [*shapes, elsewhere]}
 
 
-def extension_model(package: str, name: str) -> type[SourceSettings] | type[TargetSettings]:
-    """Return the settings model of the built-in *name* of `sources` or `consumers`."""
-    return kinds.source_settings(name) if package == "sources" else kinds.target_settings(name)
+def extension_model(package: str, name: str) -> type[BaseModel]:
+    """Return the settings model of the built-in *name* of `sources`, `consumers` or `agents`."""
+    finders = {"sources": kinds.source_settings, "consumers": kinds.target_settings, "agents": kinds.agent_settings}
+    return finders[package](name)
 
 
 def _named_keys(model: type[BaseModel], definitions: dict[str, Any]) -> dict[str, Any]:

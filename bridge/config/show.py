@@ -20,7 +20,7 @@ def redacted(config: Config) -> dict[str, Any]:
     shown: dict[str, Any] = {"public_url": config.public_url}
     for name in ("http", "broker", "store", "waits", "callbacks", "secrets"):
         shown[name] = _section(getattr(config, name))
-    for name in ("clients", "sources", "targets"):
+    for name in ("clients", "sources", "targets", "agents"):
         shown[name] = {key: _section(settings) for key, settings in getattr(config, name).items()}
     return shown
 

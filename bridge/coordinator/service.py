@@ -12,6 +12,7 @@ from bridge.coordinator.api.access import Clients
 from bridge.coordinator.api.events import EventCalls
 from bridge.coordinator.api.operations import OperationCalls
 from bridge.coordinator.api.status import StatusPage
+from bridge.coordinator.api.third_party import ThirdPartyCalls
 from bridge.coordinator.api.waits import WaitCalls
 from bridge.coordinator.consuming import BatchConsumer, to_its_end
 from bridge.coordinator.dead import DeadLetters
@@ -60,18 +61,11 @@ class Coordinator:
         self._config = config
         self._broker = broker
         self._clock = clock
-        self._db = Database(config.store_url)
+        self.db = self._db = Database(config.store_url)
         self.ledger = Ledger(self._db, clock=clock, rules=config.rules)
         self.outbox = Outbox(self._db, self.ledger, broker, clock=clock)
-        self.dead = DeadLetters(self._db, self.ledger, self.outbox, broker, clock=clock)
-        self.figures = Figures(self._db, broker, targets=list(config.targets), clock=clock)
-        self._is_migrated = False
-
-    def api(self) -> Api:
-        """Return the handlers of /v1 and the status page."""
-        config, db, clock = self._config, self._db, self._clock
-        registry = Registry(
-            db,
+        self.registry = Registry(
+            self._db,
             self.ledger,
             self.outbox,
             targets=config.targets,
@@ -81,6 +75,13 @@ class Coordinator:
             clock=clock,
             terms=config.terms,
         )
+        self.dead = DeadLetters(self._db, self.ledger, self.outbox, broker, clock=clock)
+        self.figures = Figures(self._db, broker, targets=list(config.targets), clock=clock)
+        self._is_migrated = False
+
+    def api(self) -> Api:
+        """Return the handlers of /v1 and the status page."""
+        config, db, clock = self._config, self._db, self._clock
         operations = OperationCalls(
             db,
             config.clients,
@@ -90,16 +91,17 @@ class Coordinator:
             pausing=Pausing(db, self._broker, clock=clock),
         )
         return Api(
-            WaitCalls(db, self.ledger, registry, config.clients),
+            WaitCalls(db, self.ledger, self.registry, config.clients),
             EventCalls(db, self._broker, config.clients, sources=frozenset(config.sources), clock=clock),
             operations,
+            ThirdPartyCalls(db, config.clients, seal=config.seal, clock=clock),
             StatusPage(db, config.clients, self.figures, clock=clock),
         )
 
     async def run(self) -> None:
         """Migrate as soon as the store answers, then work until cancelled."""
         await self._broker.declare(sorted(self._config.targets))
-        await self._migrate()
+        await self.migrate()
         async with asyncio.TaskGroup() as group:
             for work in self._work():
                 group.create_task(work)
@@ -125,7 +127,8 @@ class Coordinator:
             timers.run(),
         ]
 
-    async def _migrate(self) -> None:
+    async def migrate(self) -> None:
+        """Return when the store is up to date, whenever that is; any number of processes may ask for it."""
         while not self._is_migrated:
             try:
                 await to_its_end(self._db.migrate())

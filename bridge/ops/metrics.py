@@ -41,6 +41,22 @@ _early_dropped = Counter(
     registry=REGISTRY,
 )
 
+_agent_alarms = Counter(
+    "bridge_agent_alarms",
+    "What an agent cannot mend by itself: no_client, no_action_type, unknown_token, refused.",
+    ["agent", "reason"],
+    registry=REGISTRY,
+)
+_works = Gauge(
+    "bridge_works", "Works of an agent: job held, or between two jobs.", ["agent", "state"], registry=REGISTRY
+)
+_unknown_clients = Counter(
+    "bridge_unknown_clients",
+    "Waits registered or resolved for a third-party client that has no token.",
+    ["target"],
+    registry=REGISTRY,
+)
+
 _queue_ready = Gauge("bridge_queue_ready", "Messages ready in a queue.", ["queue"], registry=REGISTRY)
 _queue_unacked = Gauge("bridge_queue_unacked", "Messages handed out and not settled.", ["queue"], registry=REGISTRY)
 _queue_age = Gauge(
@@ -107,9 +123,25 @@ def observe_resume(duration: timedelta) -> None:
     _resume.observe(max(duration.total_seconds(), 0.0))
 
 
+def count_agent_alarm(agent: str, reason: str) -> None:
+    """Count what an agent cannot mend by itself; an alarm belongs on this one."""
+    _agent_alarms.labels(agent, reason).inc()
+
+
+def show_works(agent: str, *, held: int, between: int) -> None:
+    """Show an agent's works: those whose job is held, and those between two jobs."""
+    _works.labels(agent, "held").set(held)
+    _works.labels(agent, "between").set(between)
+
+
 def count_early_dropped(source: str, number: int) -> None:
     """Count events that were dropped before their time; an alarm belongs on this one."""
     _early_dropped.labels(source).inc(number)
+
+
+def count_unknown_client(target: str) -> None:
+    """Count a wait whose third-party client has no token; an alarm belongs on this one."""
+    _unknown_clients.labels(target).inc()
 
 
 def render() -> bytes:

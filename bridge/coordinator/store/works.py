@@ -81,7 +81,7 @@ class Claim:
         """Write *changes*; keep the claim until *until*, None: let go of it. False: it is another's by now, nothing is written."""
         changed = replace(self.work, **changes)
         values = {name: _plain(getattr(changed, name)) for name in changes}
-        held = {"claimed_by": self.by if until else None, "claimed_until": until}
+        held: dict[str, Any] = {"claimed_by": self.by if until else None, "claimed_until": until}
         if until:
             held["due_at"] = until  # should we die, it is looked at then
         statement = sa.update(works).where(works.c.id == self.work.id, works.c.claimed_by == self.by)

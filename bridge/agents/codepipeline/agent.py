@@ -1,0 +1,176 @@
+"""The agents of one target, in one process: a poller for each, and one look at what is due for all of them.
+
+Law: stop() ends polling first, then waits for the steps under way: what is acknowledged stays on record, nothing is failed for a
+stop of ours, and the next process goes on from the rows.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from random import random as system_random
+
+import structlog
+
+from bridge.agents.codepipeline.caring import Caring
+from bridge.agents.codepipeline.claims import LEASE, Claims
+from bridge.agents.codepipeline.desk import Desk
+from bridge.agents.codepipeline.finishing import WorkingCodepipeline
+from bridge.agents.codepipeline.gateway import ClientToken, Gateway
+from bridge.agents.codepipeline.polling import Poller
+from bridge.agents.codepipeline.settings import CodepipelineAgentSettings
+from bridge.agents.codepipeline.starting import Starter
+from bridge.agents.codepipeline.taking import Taking
+from bridge.coordinator.store import works
+from bridge.coordinator.store.engine import Database
+from bridge.core.errors import StoreUnavailable
+from bridge.core.ports import Clock
+from bridge.core.retry import LATER, RetryPolicy
+
+LOOK_S = 1.0
+"""Between two looks at what is due."""
+NEWS_EVERY = 5
+"""Every so many of them progress is looked for too."""
+MOST = 16
+"""Works cared for at once because they were due: more would wait for a connection while their leases run."""
+STOP_S = 5.0
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tools:
+    """What every agent of a target shares."""
+
+    consumer: WorkingCodepipeline
+    claims: Claims
+    desk: Desk
+    clock: Clock
+    client_token: ClientToken
+    policy: RetryPolicy
+    random: Callable[[], float]
+
+
+class _Part:
+    """One `[agents.<name>]`."""
+
+    def __init__(
+        self, name: str, settings: CodepipelineAgentSettings, tools: _Tools, begin: Callable[[Awaitable[None]], None]
+    ) -> None:
+        gateway = Gateway(tools.consumer.ask, settings, tools.client_token)
+        self.settings = settings
+        self.starter = Starter(settings, clock=tools.clock)
+        self.poller = Poller(
+            name,
+            settings,
+            db=tools.claims.db,
+            desk=tools.desk,
+            gateway=gateway,
+            taking=Taking(name, settings.target, claims=tools.claims, clock=tools.clock),
+            begin=begin,
+            random=tools.random,
+        )
+        self.caring = Caring(
+            settings,
+            claims=tools.claims,
+            desk=tools.desk,
+            gateway=gateway,
+            starter=self.starter,
+            clock=tools.clock,
+            continued=self.poller.poke,
+            policy=tools.policy,
+            random=tools.random,
+        )
+
+
+async def _no_token(_client_id: str) -> str | None:
+    return None
+
+
+class CodepipelineAgents:
+    """Takes the jobs of one target. Its works are finished by the target's worker, through *consumer*."""
+
+    def __init__(
+        self,
+        target: str,
+        agents: Mapping[str, CodepipelineAgentSettings],
+        *,
+        consumer: WorkingCodepipeline,
+        db: Database,
+        desk: Desk,
+        clock: Clock,
+        client_token: ClientToken = _no_token,
+        lease: timedelta = LEASE,
+        policy: RetryPolicy = LATER,
+        random: Callable[[], float] = system_random,
+    ) -> None:
+        self._target = target
+        self._db = db
+        self._clock = clock
+        self._claims = Claims(db, clock=clock, lease=lease)
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.is_running = False
+        consumer.serve(self._claims)
+        tools = _Tools(consumer, self._claims, desk, clock, client_token, policy, random)
+        self._parts = {name: _Part(name, settings, tools, self._begin) for name, settings in agents.items()}
+
+    async def run(self) -> None:
+        """Work until stop(). It may be run again after a fault."""
+        works_of = [self._look_after()]
+        works_of += [part.poller.run(part.caring) for part in self._parts.values() if not part.settings.is_lambda]
+        self._tasks = [asyncio.create_task(work) for work in works_of]
+        self.is_running = True
+        try:
+            await asyncio.gather(*self._tasks)
+        finally:
+            self.is_running = False
+            for task in self._tasks:
+                task.cancel()
+
+    async def stop(self) -> None:
+        """Take nothing new, let the steps under way end, give back what is left."""
+        for task in self._tasks:
+            task.cancel()
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=STOP_S)
+        left = list(self._under_way)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Give every claim back, once the worker has ended too, and let go of the connections."""
+        try:
+            await self._claims.release_all()
+        except StoreUnavailable:
+            _log.warning("claims_left", target=self._target)  # they end by themselves
+        for part in self._parts.values():
+            await part.starter.close()
+
+    def _begin(self, care: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(care)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _look_after(self) -> None:
+        """Find what is due, again and again."""
+        looks = 0
+        while True:
+            looks += 1
+            try:
+                await self._look(with_news=looks % NEWS_EVERY == 0)
+            except StoreUnavailable:
+                _log.warning("store_away", during="look", target=self._target)
+            await asyncio.sleep(LOOK_S)
+
+    async def _look(self, *, with_news: bool) -> None:
+        now = self._clock.now()
+        async with self._db.read() as tx:
+            found = await works.due(tx, self._target, now=now)
+            for name, part in self._parts.items() if with_news else ():
+                news = await works.progressed(tx, name, put_before=now - part.settings.progress)
+                found += [(work_id, name) for work_id in news]
+        for work_id, agent in found[: max(MOST - len(self._under_way), 0)]:
+            part_of = self._parts.get(agent)
+            if part_of is not None and (claim := await self._claims.take(work_id)):
+                self._begin(part_of.caring.care(claim))

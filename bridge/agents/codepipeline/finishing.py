@@ -1,0 +1,135 @@
+"""Finishing: the final result, put on whichever job of the work is open. The agent's own consumer, run by the target's worker.
+
+Law: a result is put by whoever holds the work's claim, and that it is being put is written down before. So a renewal and the
+end never both reach one job, and a claim that a death left says what may have been put: it is put again, and a job that has
+ended then ended by it.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bridge.agents.codepipeline.caring import DONE, GONE, REFUSED
+from bridge.agents.codepipeline.claims import ClaimLost, Claims
+from bridge.consumers.codepipeline import Codepipeline, CodepipelineAddress, CodepipelineSettings
+from bridge.consumers.codepipeline.places import Answer, Job, Place
+from bridge.coordinator.store.works import Acknowledged, Claim, Putting, Work
+from bridge.core.errors import StoreUnavailable, Unreachable
+from bridge.core.event import BRIDGE, WAIT_EXPIRED, Event, EventData
+from bridge.core.outcome import AlreadyDone, CredentialRefused, Ending, Gone, Later, NotYet, Refused, Sight, Standing
+from bridge.core.ports import Clock, Http
+from bridge.core.resolution import Resolution
+
+NO_JOB = NotYet("no job of the work is open")
+HELD = NotYet("the work is being renewed")
+_NO_WORK = "no such work"
+_ENDED: Mapping[str, Callable[[str], Ending]] = {DONE: AlreadyDone, GONE: Gone, REFUSED: Refused}
+
+JobPlace = Callable[[Work], Place]
+"""Returns the place of a work's open job: custom, Lambda or third-party."""
+
+
+class WorkingCodepipeline(Codepipeline):
+    """Codepipeline, and the works of this process's agents."""
+
+    def __init__(self, settings: CodepipelineSettings, http: Http, *, clock: Clock | None = None) -> None:
+        super().__init__(settings, http, clock=clock)
+        self._claims: Claims | None = None
+
+    def serve(self, claims: Claims) -> None:
+        """Answer for the works from now on; before the worker runs."""
+        self._claims = claims
+
+    async def ask(self, operation: str, members: Mapping[str, Any], *, is_put: bool) -> Answer:
+        """Send one call for the agent; see Ask."""
+        return await self._ask(operation, members, is_put=is_put)
+
+    def place(self, address: CodepipelineAddress) -> Place:
+        if address.work is None or self._claims is None:
+            return super().place(address)
+        return WorkPlace(address.work, self._claims, self._job, self.clock)
+
+    def _job(self, work: Work) -> Place:
+        return Job(self.ask, work.job_id or "")
+
+
+class WorkPlace:
+    """One work."""
+
+    def __init__(self, work_id: str, claims: Claims, job: JobPlace, clock: Clock) -> None:
+        self._id = work_id
+        self._claims = claims
+        self._job = job
+        self._clock = clock
+
+    async def look(self) -> Sight:
+        """Say where the work stands by our own record; only of a job whose result is in doubt AWS is asked."""
+        work = await self._found()
+        if work.ended_at is not None:
+            return Sight(Standing.ANSWERED if work.ending == DONE else Standing.WAITING)  # resume() says how it ended
+        if not work.is_held:
+            return Sight(Standing.NOT_THERE, NO_JOB.reason)
+        return await self._job(work).look() if work.putting is Putting.FINAL else Sight(Standing.WAITING)
+
+    async def resume(self, resolution: Resolution, sight: Sight | None) -> Ending:  # noqa: ARG002 - our own record says more
+        """Put the final result on the open job; without one the next job is awaited."""
+        try:
+            if claim := await self._claims.take(self._id, putting=Putting.FINAL):
+                return await self._put(claim, resolution, is_in_doubt=False)
+            work = await self._found()
+            if work.ended_at is not None:
+                return _ENDED.get(work.ending or "", Gone)("ended before")
+            if work.putting is not Putting.FINAL:
+                return HELD if work.is_held else NO_JOB
+            if (claim := await self._claims.take(self._id)) is None:
+                return HELD
+            return await self._put(claim, resolution, is_in_doubt=True)
+        except ClaimLost:
+            return HELD
+        except StoreUnavailable:
+            raise Later("the store is away", is_doubtful=True) from None
+
+    async def _put(self, claim: Claim, resolution: Resolution, *, is_in_doubt: bool) -> Ending:
+        work = claim.work
+        seen = Sight(Standing.WAITING) if is_in_doubt else None
+        try:
+            ending = await self._job(work).resume(named(resolution, work.remote_id), seen)
+        except (Later, Unreachable, CredentialRefused) as fault:
+            is_clean = not (is_in_doubt or (isinstance(fault, Later) and fault.is_doubtful))
+            await self._claims.let_go(claim, due_at=None, putting=None if is_clean else Putting.FINAL)
+            raise
+        except Exception:
+            await self._claims.let_go(claim, due_at=None)
+            raise
+        if isinstance(ending, Gone) and work.acknowledged is Acknowledged.DOUBT and not is_in_doubt:
+            # It was not ours to put on: it may come again, or another of the work.
+            await self._claims.let_go(
+                claim, due_at=None, putting=None, job_id=None, nonce=None, acknowledged=Acknowledged.NO
+            )
+            return NO_JOB
+        how = {Gone: GONE, Refused: REFUSED}.get(type(ending), DONE)
+        await self._claims.let_go(claim, due_at=None, putting=None, ended_at=self._clock.now(), ending=how)
+        return ending
+
+    async def _found(self) -> Work:
+        try:
+            work = await self._claims.find(self._id)
+        except StoreUnavailable:
+            raise Later("the store is away") from None
+        if work is None:
+            raise Refused(_NO_WORK)
+        return work
+
+
+def named(resolution: Resolution, remote_id: str | None) -> Resolution:
+    """Return *resolution* with the remote's id as external execution id, unless its body names another."""
+    fields = resolution.body if isinstance(resolution.body, dict) else {}
+    if remote_id is None or fields.get("external_execution_id"):
+        return resolution
+    event = resolution.event or _timer(resolution)
+    data = event.data.model_copy(update={"body": {**fields, "external_execution_id": remote_id}})
+    return resolution.model_copy(update={"event": event.model_copy(update={"data": data})})
+
+
+def _timer(resolution: Resolution) -> Event:
+    """Return an event for what a timer decided: it says nothing of its own."""
+    return Event.new(source=BRIDGE, type=WAIT_EXPIRED, time=resolution.decided_at, data=EventData())
