@@ -67,7 +67,7 @@ class Keyring:
             ConfigError: they are not installed.
         """
         try:
-            _import()
+            libraries()
         except ImportError:
             raise ConfigError(
                 ["targets: codepipeline needs the extra `aws`: pip install 'callback-bridge[aws]'"]
@@ -112,7 +112,7 @@ class Keyring:
         found = await self._own()
         if self._identity.role_arn is None:
             return found
-        _, credentials = _import()
+        _, credentials = libraries()
         fetcher = credentials.AioAssumeRoleCredentialFetcher(
             self._sts, found, self._identity.role_arn, extra_args=self._role_session()
         )
@@ -124,7 +124,7 @@ class Keyring:
         Raises:
             CredentialRefused: it has none.
         """
-        sessions, credentials = _import()
+        sessions, credentials = libraries()
         given = self._identity.given_credential()
         if given is not None:
             return credentials.AioCredentials(*given)
@@ -144,7 +144,7 @@ class Keyring:
         """Return a client of STS in our Region, bounded in time, that repeats a lost call once: neither changes anything."""
         from botocore.config import Config  # noqa: PLC0415 - heavy, and an extra
 
-        sessions, _ = _import()
+        sessions, _ = libraries()
         config = Config(
             connect_timeout=CONNECT_TIMEOUT_S, read_timeout=READ_TIMEOUT_S, retries={"total_max_attempts": 2}
         )
@@ -163,7 +163,7 @@ async def frozen(credential: Any) -> Any:
     return await _guarded(credential.get_frozen_credentials())
 
 
-def _import() -> tuple[Any, Any]:
+def libraries() -> tuple[Any, Any]:
     """Return aiobotocore's modules for sessions and credentials, silent below errors: they log what signs a request."""
     from aiobotocore import credentials, session  # noqa: PLC0415 - heavy, and an extra
 

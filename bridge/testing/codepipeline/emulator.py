@@ -13,6 +13,7 @@ from bridge.testing.codepipeline.clock import Clock, utc_now
 from bridge.testing.codepipeline.control import Control
 from bridge.testing.codepipeline.knobs import Knobs
 from bridge.testing.codepipeline.operations import Operations
+from bridge.testing.codepipeline.s3 import S3, StoredObject
 from bridge.testing.codepipeline.service import Service
 from bridge.testing.codepipeline.spec import (
     APPROVAL,
@@ -65,6 +66,7 @@ class CodepipelineEmulator(Emulator):
         self.views = Views(world, self.service.jobs)
         operations = Operations(self.service, self.views)
         self._wire = Wire(world, operations, self.credentials, access_key)
+        self._s3 = S3(world, self.views.credentials)
         self._sts = Sts(world, self._wire.identify, self.set_credential)
         self._control = Control(self)
         for action_type in (*action_types, APPROVAL, LAMBDA):
@@ -193,6 +195,13 @@ class CodepipelineEmulator(Emulator):
         """Return the JSON in the SNS `Message` for an approval; raises LookupError for another action."""
         return self.views.approval_message(action)
 
+    # Artifacts.
+
+    @property
+    def objects(self) -> dict[tuple[str, str], StoredObject]:
+        """The artifact store: bucket and key to object; a test may put its own in."""
+        return self._s3.objects
+
     # Faults.
 
     def fault_subject(self, request: web.Request) -> str:
@@ -220,7 +229,7 @@ class CodepipelineEmulator(Emulator):
     # Wire.
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.post("/", self._wire.post), web.post(STS_PATH, self._sts.post)]
+        return [web.post("/", self._wire.post), web.post(STS_PATH, self._sts.post), *self._s3.routes()]
 
     def control_routes(self) -> list[web.RouteDef]:
         return self._control.routes()

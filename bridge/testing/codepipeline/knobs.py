@@ -40,6 +40,8 @@ class Knobs(BaseModel):
     """When the data of a job holds credentials of the artifact store."""
     omit_data: tuple[str, ...] = ()
     """Members left out of every job's data: all of them are optional in the service model."""
+    artifacts_need_kms: bool = True
+    """The artifact store takes an object only with SSE-KMS, as the policy of a bucket that CodePipeline made asks for."""
 
     # Results.
     put_before_acknowledge: bool = False

@@ -1,24 +1,35 @@
 """What the service shows, as the JSON of the wire. Times are numbers: seconds since 1970."""
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 from bridge.testing.codepipeline.jobs import Jobs
-from bridge.testing.codepipeline.spec import ActionSpec, Artifact, Kind, StageSpec, fill_url
+from bridge.testing.codepipeline.spec import ActionSpec, Artifact, Credential, Kind, StageSpec, fill_url
 from bridge.testing.codepipeline.state import ActionExecution, ExecutionStatus, Job, Pipeline, PipelineExecution
 from bridge.testing.codepipeline.world import World
 
 JsonObject = dict[str, Any]
 
+ARTIFACT_CREDENTIALS = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactKey:
+    """A key of the artifact store, and the buckets that it opens."""
+
+    credential: Credential
+    buckets: frozenset[str]
+
 
 class Views:
-    """Renders the model. `credentials`: what was issued for the artifact store, access key id to time of issue."""
+    """Renders the model. `credentials`: what was issued for the artifact store, by access key id."""
 
     def __init__(self, world: World, jobs: Jobs) -> None:
         self._world = world
         self._jobs = jobs
-        self.credentials: dict[str, datetime] = {}
+        self.credentials: dict[str, ArtifactKey] = {}
 
     def job_data(self, job: Job) -> JsonObject:
         """Return the `data` of a custom or third-party job, secrets of the configuration in clear."""
@@ -131,19 +142,26 @@ class Views:
         }
         rule = self._world.knobs.artifact_credentials
         if rule == "always" or (rule == "with-artifacts" and (spec.input_artifacts or spec.output_artifacts)):
-            data["artifactCredentials"] = self._issue_credentials()
+            data["artifactCredentials"] = self._issue_credentials(spec)
         if spec.encryption_key is not None:
             data["encryptionKey"] = {"id": spec.encryption_key, "type": "KMS"}
         return data
 
-    def _issue_credentials(self) -> JsonObject:
+    def _issue_credentials(self, spec: ActionSpec) -> JsonObject:
+        """Return keys for the buckets of the action's artifacts, good for a quarter of an hour."""
         number = len(self.credentials) + 1
         access_key = f"ASIAARTIFACT{number:08d}"
-        self.credentials[access_key] = self._world.now()
+        credential = Credential(
+            secret=f"artifact-secret-{number}",
+            session_token=f"artifact-session-{number}",
+            expires_at=self._world.now() + ARTIFACT_CREDENTIALS,
+        )
+        buckets = frozenset(artifact.bucket for artifact in (*spec.input_artifacts, *spec.output_artifacts))
+        self.credentials[access_key] = ArtifactKey(credential, buckets)
         return {
             "accessKeyId": access_key,
-            "secretAccessKey": f"artifact-secret-{number}",
-            "sessionToken": f"artifact-session-{number}",
+            "secretAccessKey": credential.secret,
+            "sessionToken": credential.session_token,
         }
 
     def _completed(self, data: JsonObject, job: Job) -> JsonObject:

@@ -2,14 +2,15 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from botocore.auth import SigV4Auth
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from bridge.testing.codepipeline.errors import CredentialError
-from bridge.testing.codepipeline.sigv4 import SignedRequest, _Claim, _signature, verify
+from bridge.testing.codepipeline.sigv4 import SignedRequest, _Claim, _signature, verify, verify_s3
 from bridge.testing.codepipeline.spec import Credential
 
 NOW = datetime(2015, 8, 30, 12, 36, tzinfo=UTC)
@@ -166,3 +167,78 @@ def test_a_right_signature_over_a_wrong_form(day: str, signed_headers: tuple[str
         assert signer(claimed) == "AKIDEXAMPLE"
     else:
         assert code(claimed) == "InvalidSignatureException"
+
+
+# --- S3
+
+
+def presigned(expires_s: int = 60, token: str | None = "session") -> SignedRequest:  # noqa: S107 - a dummy
+    """Return a request with a URL that botocore signed now."""
+    request = AWSRequest("GET", "https://s3.example/bucket/a%20key")
+    S3SigV4QueryAuth(Credentials("AKIDEXAMPLE", KEY, token), "s3", "us-east-1", expires=expires_s).add_auth(request)
+    path, _, query = request.url.removeprefix("https://s3.example").partition("?")
+    return SignedRequest("GET", path, query, {"host": "s3.example"}, b"")
+
+
+def s3_signer(request: SignedRequest, *, later: timedelta = timedelta(), ahead: timedelta = timedelta()) -> str:
+    """later: how much later the request comes; ahead: how far the emulator's clock is ahead."""
+    real_now = datetime.now(UTC) + later
+    ends = datetime.now(UTC) + timedelta(minutes=15)
+    known = {"AKIDEXAMPLE": Credential(secret=KEY, session_token="session", expires_at=ends)}  # noqa: S106 - a dummy
+    return verify_s3(request, known, region="us-east-1", now=real_now + ahead, real_now=real_now)
+
+
+def test_a_presigned_url_is_believed_while_it_lasts() -> None:
+    """What botocore presigned is good for its seconds, and no longer than its credential."""
+    assert s3_signer(presigned()) == "AKIDEXAMPLE"
+    assert s3_signer(presigned(), later=timedelta(seconds=58)) == "AKIDEXAMPLE"
+    with pytest.raises(CredentialError, match="expired"):
+        s3_signer(presigned(), later=timedelta(seconds=62))
+    with pytest.raises(CredentialError, match="ExpiredToken"):
+        s3_signer(presigned(), ahead=timedelta(minutes=16))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"method": "PUT"}, "SignatureDoesNotMatch"),
+        ({"path": "/bucket/another"}, "SignatureDoesNotMatch"),
+        ({"query": ("Expires=60", "Expires=600")}, "SignatureDoesNotMatch"),
+        ({"query": ("Expires=60", "Expires=x")}, "AuthorizationQuery"),
+        ({"query": ("Expires=60", "Expires=604801")}, "AuthorizationQuery"),
+        ({"query": ("session", "other")}, "UnrecognizedClientException"),
+        ({"query": ("X-Amz-Algorithm=AWS4-HMAC-SHA256&", "")}, "AuthorizationQuery"),
+        ({"query": ("X-Amz-Signature", "x")}, "MissingAuthenticationTokenException"),
+    ],
+    ids=str,
+)
+def test_a_presigned_url_covers_everything(change: dict[str, Any], expected: str) -> None:
+    """Method, path, expiry and token cannot be changed or left out."""
+    request = presigned()
+    if isinstance(change.get("query"), tuple):
+        change = {"query": request.query.replace(*change["query"])}
+    with pytest.raises(CredentialError, match=expected):
+        s3_signer(replace(request, **change))
+
+
+def test_a_presigned_url_needs_its_token() -> None:
+    """One signed without the session's token is not believed."""
+    with pytest.raises(CredentialError, match="UnrecognizedClientException"):
+        s3_signer(presigned(token=None))
+
+
+def signed_put(content: bytes) -> SignedRequest:
+    """Return an upload that botocore signed by headers."""
+    request = AWSRequest("PUT", "https://s3.example/bucket/key", data=content)
+    S3SigV4Auth(Credentials("AKIDEXAMPLE", KEY, "session"), "s3", "us-east-1").add_auth(request)
+    sent = {name.lower(): value for name, value in request.headers.items()} | {"host": "s3.example"}
+    return SignedRequest("PUT", "/bucket/key", "", sent, content)
+
+
+def test_an_upload_is_signed_with_its_bytes() -> None:
+    """The declared hash is the body's own, and under the signature."""
+    assert s3_signer(signed_put(b"a result")) == "AKIDEXAMPLE"
+    with pytest.raises(CredentialError, match="XAmzContentSHA256Mismatch"):
+        s3_signer(replace(signed_put(b"a result"), body=b"another"))
+    with pytest.raises(CredentialError, match="SignatureDoesNotMatch"):
+        s3_signer(with_headers(signed_put(b"a result"), x_amz_content_sha256="UNSIGNED-PAYLOAD"))
