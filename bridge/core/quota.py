@@ -33,13 +33,14 @@ class Allowance:
     def __init__(self) -> None:
         self._limit = self._left = inf
         self._ends_at = 0.0
+        self._is_guessed = False
         self._window_s = 0.0
         self._under_way = 0
 
     def take(self, now: float) -> float:
         """Take a turn and return 0, or return the seconds until it is worth asking again."""
         if now >= self._ends_at:
-            self._left, self._ends_at = self._limit, now + self._window_s
+            self._left, self._ends_at, self._is_guessed = self._limit, now + self._window_s, True
         if self._left < 1:
             return self._ends_at - now
         self._left -= 1
@@ -58,10 +59,14 @@ class Allowance:
         else:
             self._left = min(self._left, quota.remaining)
             self._ends_at = self._end(quota, now + reset_s)
+        self._is_guessed = False
         self._window_s = max(self._window_s, reset_s)
         self._limit = self._limit if quota.limit is None else max(quota.limit, 1)
 
     def _end(self, quota: Quota, told: float) -> float:
-        """Return when the present window ends: rounding never puts it off; another limit that is used up does."""
+        """Return when the present window ends: what is told first counts; later rounding never puts it off.
+
+        Another limit that is used up does.
+        """
         is_another = quota.remaining < 1 and told - self._ends_at > ROUNDING_S
-        return told if is_another else min(self._ends_at, told)
+        return told if self._is_guessed or is_another else min(self._ends_at, told)

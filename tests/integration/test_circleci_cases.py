@@ -1,8 +1,5 @@
 """The cases of the CircleCI contract that the worker sees, by number, against the emulator over HTTP."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -12,19 +9,14 @@ import pytest
 import structlog
 
 from bridge.core.event import Outcome
-from bridge.testing.circleci import BOT, HUMAN, READ_TOKEN, TOKEN, CircleciEmulator
-from bridge.testing.circleci.model import Pipeline, Workflow
-from bridge.testing.emulator import FaultKind, LoggedRequest
+from bridge.testing.circleci import BOT, HUMAN, READ_TOKEN, TOKEN
+from bridge.testing.emulator import FaultKind
+from tests.support import circleci_stage
 from tests.support.circleci_client import GATED, HOLD
+from tests.support.circleci_stage import BEHIND_A_JOB, RUNNING, hold, stage
 from tests.support.fakes import eventually
-from tests.support.worker_rig import WorkerRig, worker_rig
 
 NEGATIVE = (Outcome.FAILED, Outcome.CANCELLED, Outcome.TIMED_OUT)
-RUNNING = {"name": "test", "duration_s": None}
-BEHIND_A_JOB: list[dict[str, Any]] = [
-    {"name": "build", "jobs": [RUNNING, {**HOLD, "requires": ["test"]}, {"name": "deploy", "requires": ["hold"]}]}
-]
-"""The approval stays blocked until `test` is finished by hand."""
 BRANCHES: list[dict[str, Any]] = [
     {
         "name": "build",
@@ -37,58 +29,7 @@ BRANCHES: list[dict[str, Any]] = [
 ]
 
 
-@dataclass
-class Stage:
-    """A CircleCI, and the worker that talks to it."""
-
-    circleci: CircleciEmulator
-    rig: WorkerRig
-
-    def start(self, workflows: list[dict[str, Any]] = GATED) -> Workflow:
-        return self.pipeline(workflows).workflow()
-
-    def pipeline(self, workflows: list[dict[str, Any]] = GATED) -> Pipeline:
-        return self.circleci.start_pipeline("gh/acme/app", workflows)
-
-    async def send(self, place: Workflow | Pipeline, outcome: Outcome = Outcome.SUCCEEDED, **more: Any) -> None:
-        """Send *outcome* to the approval `hold`; more: fields of the address, and `wait`."""
-        key = "workflow_id" if isinstance(place, Workflow) else "pipeline_id"
-        wait = more.pop("wait", "w1")
-        await self.rig.send({key: place.id, "approval": "hold", **more}, outcome, wait=wait)
-
-    async def ending(self, wait: str = "w1") -> str:
-        return (await self.rig.final(wait)).ending
-
-    @property
-    def posts(self) -> list[LoggedRequest]:
-        return [entry for entry in self.circleci.log if entry.method == "POST"]
-
-    @property
-    def calls(self) -> list[str]:
-        return [f"{entry.method} {entry.path.removeprefix('/api/v2')}" for entry in self.circleci.log]
-
-    def effects(self, kind: str = "approval.approved") -> list[str]:
-        """Return the subjects of one kind of change."""
-        return [effect.subject for effect in self.circleci.effects if effect.kind == kind]
-
-
-@asynccontextmanager
-async def stage(settings: dict[str, Any] | None = None, **knobs: Any) -> AsyncIterator[Stage]:
-    circleci = CircleciEmulator(**knobs)
-    async with (
-        circleci.serve() as url,
-        worker_rig("circleci", {"base_url": url, "token": TOKEN, **(settings or {})}) as rig,
-    ):
-        yield Stage(circleci, rig)
-
-
-@pytest.fixture
-def quick_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.consumers.circleci.READ_BACK_S", (0.02, 0.05, 0.1))
-
-
-def hold(workflow: Workflow) -> str:
-    return workflow.job("hold").id
+quick_read_back = circleci_stage.quick_read_back
 
 
 # --- 1 to 6: approve once, whatever the answer
@@ -413,6 +354,20 @@ async def test_circleci_case_12_a_build_job_is_no_approval(*, is_pinned: bool) -
         assert one.posts == []
 
 
+async def test_circleci_case_12_a_matrix_approval_goes_by_its_expanded_name() -> None:
+    """A matrix, or a second use, expands the name: the bare one is refused with those there are, the expanded one approved."""
+    names = ["hold-macos-0.1", "hold-linux, x/64"]
+    workflows: list[dict[str, Any]] = [{"name": "build", "jobs": [{**HOLD, "name": name} for name in names]}]
+    async with stage() as one:
+        workflow = one.start(workflows)
+        await one.send(workflow, wait="bare")
+        report = await one.rig.final("bare")
+        assert (report.reason, "approvals seen: hold-linux, x/64, hold-macos-0.1" in report.note) == ("refused", True)
+        await one.send(workflow, approval=names[1], wait="expanded")
+        assert await one.ending("expanded") == "done"
+        assert one.effects() == [workflow.job(names[1]).id]
+
+
 async def test_circleci_case_12_an_unknown_name_is_refused_while_jobs_run() -> None:
     """Jobs are created with their workflow: what is not among them will not come."""
     async with stage() as one:
@@ -516,6 +471,7 @@ async def test_circleci_case_16_an_unknown_pipeline_is_refused(monkeypatch: pyte
         )
         assert report.attempt > 1
         assert one.rig.told() == ["not-yet", "refused"]
+        await eventually(lambda: one.rig.dead == ["refused"])
 
 
 @pytest.mark.usefixtures("quick_read_back")
@@ -599,6 +555,20 @@ async def test_circleci_case_20_a_very_slow_approve_is_later() -> None:
         assert one.rig.dead == []
 
 
+async def test_circleci_case_21_a_restricted_context_is_not_ours_to_mend() -> None:
+    """The next job runs with the approver's rights and ends unauthorized: the approve was taken, and is not repeated."""
+    guarded = {"name": "deploy", "requires": ["hold"], "restricted_to": [HUMAN]}
+    async with stage() as one:
+        workflow = one.start([{"name": "build", "jobs": [HOLD, guarded]}])
+        await one.send(workflow)
+        assert await one.ending() == "done"
+        assert (workflow.job("deploy").status, workflow.status) == ("unauthorized", "unauthorized")
+        assert [post.status for post in one.posts] == [202]
+        assert one.effects() == [hold(workflow)]
+        assert one.rig.told() == ["done"]
+        assert one.rig.dead == []
+
+
 # --- 31 to 35: shapes that nobody promised
 
 
@@ -648,6 +618,20 @@ async def test_circleci_case_33_what_is_not_circlecis_answer_is_retried(fault: d
         await one.send(workflow)
         assert await one.ending() in ("done", "already-done")
         assert one.rig.told()[0] == "later"
+        assert one.effects() == [hold(workflow)]
+
+
+@pytest.mark.parametrize("shape", ["message", "error", "empty", "text", "html", "truncated"])
+async def test_circleci_case_33_an_error_is_read_by_its_status(monkeypatch: pytest.MonkeyPatch, shape: str) -> None:
+    """Whatever its body is: an absent workflow is refused, an approval of another one approved after a 409, a 503 retried."""
+    monkeypatch.setattr("bridge.consumers.circleci.judging.LAG", timedelta(seconds=0.2))
+    async with stage(error_body=shape, on_approve_in_progress=409, approve_effect_delay_s=0.3) as one:
+        await one.rig.send({"workflow_id": str(uuid4()), "approval": "hold"}, wait="absent")
+        assert (await one.rig.final("absent")).reason == "refused"
+        workflow = one.start()
+        one.circleci.fault(FaultKind.RESET_AFTER, method="POST")
+        await one.send(workflow)
+        assert await one.ending() in ("done", "already-done")
         assert one.effects() == [hold(workflow)]
 
 

@@ -71,6 +71,17 @@ def test_a_new_window_that_nobody_has_told_of_yet_is_like_the_last() -> None:
     assert allowance.take(10.0) == 4.0
 
 
+def test_a_new_window_begins_when_its_first_call_arrives() -> None:
+    """Ours began with the turn; the platform's began later and ends later, as its first answer tells."""
+    allowance = Allowance()
+    allowance.take(0.0)
+    answer(allowance, Quota(1, 1, limit=2), 0.0)
+    assert taken(allowance, 1.0) == 2
+    answer(allowance, Quota(1, 1, limit=2), 1.2)
+    assert taken(allowance, 2.1) == 0
+    assert taken(allowance, 2.2) == 2
+
+
 def test_another_limit_that_is_used_up_is_waited_for() -> None:
     """A short window is told again and again, then a long one without a request left: the long one counts."""
     allowance = Allowance()
