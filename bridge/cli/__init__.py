@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from bridge import __version__
-from bridge.cli import config, dead, demo, event, queue, run, schema, target, verify, wait
+from bridge.cli import client, config, dead, demo, event, queue, run, schema, target, verify, wait
 from bridge.cli.options import group
 
 app = group("Lets a CI pipeline wait for a system outside CI, and resumes it once when that system calls back.")
@@ -18,6 +18,7 @@ app.add_typer(event.app, name="event")
 app.add_typer(queue.app, name="queue")
 app.add_typer(dead.app, name="dead")
 app.add_typer(target.app, name="target")
+app.add_typer(client.app, name="client")
 app.command("verify")(verify.verify)
 
 

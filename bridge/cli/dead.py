@@ -4,7 +4,7 @@ import json
 
 from bridge.cli.api import Api, path
 from bridge.cli.options import DEFAULT_URL, Cursor, Json, Limit, Url, group
-from bridge.cli.output import details, dump, relative, say, table
+from bridge.cli.output import details, done, relative, say, table
 from bridge.cli.wait import more
 
 app = group("Dead letters: what could not be delivered, and why.")
@@ -55,18 +55,11 @@ def show(letter: str, *, as_json: Json = False, url: Url = DEFAULT_URL) -> None:
 def replay(letter: str, *, as_json: Json = False, url: Url = DEFAULT_URL) -> None:
     """Send it again, under a new dispatch and with a new window."""
     Api(url).send("POST", path("dead-letters", letter, "replay"))
-    _done({"id": letter, "replayed": True}, f"replayed {letter}", as_json=as_json)
+    done({"id": letter, "replayed": True}, f"replayed {letter}", as_json=as_json)
 
 
 @app.command()
 def drop(letter: str, *, as_json: Json = False, url: Url = DEFAULT_URL) -> None:
     """Forget it."""
     Api(url).send("DELETE", path("dead-letters", letter))
-    _done({"id": letter, "dropped": True}, f"dropped {letter}", as_json=as_json)
-
-
-def _done(value: dict[str, object], text: str, *, as_json: bool) -> None:
-    if as_json:
-        dump(value)
-    else:
-        say(text)
+    done({"id": letter, "dropped": True}, f"dropped {letter}", as_json=as_json)

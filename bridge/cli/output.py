@@ -84,6 +84,14 @@ def dump(value: Any) -> None:
     say(orjson.dumps(value).decode())
 
 
+def done(value: Mapping[str, Any], text: str, *, as_json: bool) -> None:
+    """Say that something was done: *value* for machines, *text* for people."""
+    if as_json:
+        dump(value)
+    else:
+        say(text)
+
+
 def fail(*lines: str) -> NoReturn:
     """Print *lines* to standard error and end with 1: refused or failed."""
     for line in lines:

@@ -78,6 +78,7 @@ def _models() -> dict[str, Any]:
         "api-event": api.EventView,
         "api-event-list": api.EventList,
         "api-event-send": api.EventSendRequest,
+        "api-third-party-client": api.ThirdPartyClientRequest,
         "api-target-list": api.TargetList,
         "api-dead-letter": api.DeadLetterView,
         "api-dead-letter-list": api.DeadLetterList,

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bridge.coordinator.ledger import Applied, Ledger
 from bridge.coordinator.store import events
 from bridge.coordinator.store.engine import Database
+from bridge.coordinator.third_party import alarm, lacks_token, tokens_for
 from bridge.core.errors import BrokerUnavailable, Unroutable
 from bridge.core.event import Event, Outcome
 from bridge.core.ports import Broker, Clock, Outgoing
@@ -49,17 +50,21 @@ class Outbox:
         if not chosen:
             return
         found = await self._causes(chosen, causes or {})
+        tokens = await tokens_for(self._db, chosen)
         try:
-            await self._broker.publish(*(self._message(wait, found, is_resent=is_resent) for wait in chosen))
+            await self._broker.publish(*(self._message(wait, found, tokens, is_resent=is_resent) for wait in chosen))
         except (BrokerUnavailable, Unroutable) as exc:
             _log.warning("resolutions_unsent", count=len(chosen), reason=type(exc).__name__)
             return
         await self._ledger.apply([(wait.id, Sent(wait.dispatch)) for wait in chosen])
+        for wait in chosen:
+            if lacks_token(wait, tokens):
+                alarm(wait)
 
     async def bodies(self, tx: AsyncConnection, chosen: Sequence[Wait]) -> list[bytes]:
-        """Return the current resolutions of *chosen* as message bodies, for the dead letters."""
+        """Return the current resolutions of *chosen* as message bodies, for the dead letters; a client's token is in none."""
         causes = await events.documents(self._db, tx, [wait.event_id for wait in chosen if wait.event_id])
-        return [self._message(wait, causes, is_resent=False).body for wait in chosen]
+        return [self._message(wait, causes, {}, is_resent=False).body for wait in chosen]
 
     async def _causes(self, chosen: Sequence[Wait], at_hand: Mapping[str, Event]) -> Mapping[str, Event]:
         missing = [wait.event_id for wait in chosen if wait.event_id and wait.event_id not in at_hand]
@@ -68,7 +73,10 @@ class Outbox:
         async with self._db.read() as tx:
             return {**at_hand, **await events.documents(self._db, tx, missing)}
 
-    def _message(self, wait: Wait, causes: Mapping[str, Event], *, is_resent: bool) -> Outgoing:
+    def _message(
+        self, wait: Wait, causes: Mapping[str, Event], tokens: Mapping[str, str], *, is_resent: bool
+    ) -> Outgoing:
+        """tokens: sealed, by client, as they are now: a replay takes what was set since."""
         assert wait.outcome is not None and wait.decided_at is not None and wait.deliver_until is not None  # noqa: S101, PT018 - decide() set them together
         resolution = Resolution(
             wait=wait.id,
@@ -79,6 +87,7 @@ class Outbox:
             decided_at=wait.decided_at,
             deliver_until=wait.deliver_until,
             event=causes.get(wait.event_id) if wait.event_id else None,
+            client_token=tokens.get(wait.third_party_client) if wait.third_party_client else None,
             is_resent=is_resent,
             is_cleared=wait.is_cleared,
         )

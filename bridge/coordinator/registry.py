@@ -14,6 +14,7 @@ from bridge.coordinator.looking import look_back
 from bridge.coordinator.outbox import Outbox
 from bridge.coordinator.store import waits
 from bridge.coordinator.store.engine import Database
+from bridge.coordinator.third_party import alarm, lacks_token, tokens_for
 from bridge.core.api import RegisterRequest, longest_timeout, unsupported
 from bridge.core.consumer import Address, AddressError, Consumer, NotSupported
 from bridge.core.ports import Clock
@@ -23,6 +24,8 @@ from bridge.core.settings import TargetSettings
 from bridge.core.signing import CallbackKeys, new_wait_id
 from bridge.core.source import Source
 from bridge.core.wait import Entry, Expectation, Kind, Wait
+
+NO_TOKEN = "its third-party client has no token yet"  # noqa: S105 - a note
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +104,13 @@ class Registry:
         target = self._check(request, asker)
         wait = self._new_wait(request, target, asker)
         expected = [Expectation(one.source, one.keys, one.type, one.early) for one in request.expects]
+        lacks = lacks_token(wait, await tokens_for(self._db, [wait]))
+        opened = Entry(Kind.OPENED, wait.created_at, note=f"by {wait.client}{'; ' + NO_TOKEN if lacks else ''}")
         marks = self._keys.request_marks(body) if idempotency_key is not None else []
-        stored = await self._store(wait, expected, idempotency_key, marks)
+        stored = await self._store(wait, expected, opened, idempotency_key, marks)
         if stored is wait:
+            if lacks:
+                alarm(wait)
             since = wait.created_at - self._terms.keep_early
             stored = await look_back(self._db, self._ledger, self._outbox, wait, expected, since=since)
         return Registered(stored, self._callback_url(stored))
@@ -146,16 +153,21 @@ class Registry:
             canonical=canonical,
             is_repeated=address.is_repeated,
             client=asker.name,
+            third_party_client=address.third_party_client,
             created_at=now,
             expires_at=_whole_millis(now + request.timeout),
             labels=request.labels,
         )
 
     async def _store(
-        self, wait: Wait, expected: Sequence[Expectation], idempotency_key: str | None, marks: Sequence[str]
+        self,
+        wait: Wait,
+        expected: Sequence[Expectation],
+        opened: Entry,
+        idempotency_key: str | None,
+        marks: Sequence[str],
     ) -> Wait:
         """Insert *wait*; return it, or the one that the same client registered under the same key before."""
-        opened = Entry(Kind.OPENED, wait.created_at, note=f"by {wait.client}")
         if idempotency_key is not None and (earlier := await self._earlier(wait, idempotency_key, marks)):
             return earlier
         mark = marks[0] if marks else None

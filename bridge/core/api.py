@@ -16,6 +16,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     StringConstraints,
     field_validator,
 )
@@ -120,6 +121,12 @@ def unsupported(request: RegisterRequest) -> tuple[str, ...]:
     if request.require not in (None, "first"):
         asked.append("require")
     return tuple(f"/{name}" for name in asked)
+
+
+class ThirdPartyClientRequest(Request):
+    """`PUT /v1/third-party-clients/{client_id}`. The token is sealed, and shown by no call."""
+
+    token: Annotated[SecretStr, Field(min_length=1, max_length=256, description="as the platform gave it to the client")]
 
 
 class EventSendData(Request):

@@ -89,6 +89,8 @@ class Wait:
     created_at: datetime
     expires_at: datetime
     labels: Mapping[str, str] = field(default_factory=dict)
+    third_party_client: str | None = None
+    """The platform's client whose token each copy of its resolution carries."""
     state: State = State.OPEN
     outcome: Outcome | None = None
     reason: Reason | None = None

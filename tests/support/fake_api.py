@@ -38,6 +38,7 @@ class FakeApi:
     events: dict[str, api.EventView] = field(default_factory=dict)
     letters: dict[str, api.DeadLetterView] = field(default_factory=dict)
     paused: set[str] = field(default_factory=set)
+    tokens: dict[str, str] = field(default_factory=dict)
     calls: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
     """(method, path with query, headers, parsed body) of each call that was let in."""
 
@@ -55,6 +56,8 @@ class FakeApi:
                 web.get("/v1/targets", self._targets),
                 web.post("/v1/targets/{name}/{verb:pause|resume}", self._switch),
                 web.get("/v1/queues", self._queues),
+                web.put("/v1/third-party-clients/{client}", self._set_token),
+                web.delete("/v1/third-party-clients/{client}", self._drop_token),
                 web.get("/v1/dead-letters", self._letters),
                 web.get("/v1/dead-letters/{id}", self._letter),
                 web.post("/v1/dead-letters/{id}/replay", self._replay),
@@ -144,6 +147,15 @@ class FakeApi:
             api.QueueView(name="bridge.dead", ready=0, unacked=0, oldest_age_s=None, consumers=1),
         )
         return reply(api.QueueList(items=views))
+
+    async def _set_token(self, request: web.Request) -> web.Response:
+        asked = api.ThirdPartyClientRequest.model_validate_json(await request.read())
+        self.tokens[request.match_info["client"]] = asked.token.get_secret_value()
+        return web.Response(status=204)
+
+    async def _drop_token(self, request: web.Request) -> web.Response:
+        was_there = self.tokens.pop(request.match_info["client"], None) is not None
+        return web.Response(status=204) if was_there else _absent()
 
     async def _letters(self, _request: web.Request) -> web.Response:
         items = tuple(letter.model_copy(update={"body": None}) for letter in self.letters.values())

@@ -8,6 +8,7 @@ from bridge.coordinator.api.events import EventCalls
 from bridge.coordinator.api.openapi import openapi_document
 from bridge.coordinator.api.operations import OperationCalls
 from bridge.coordinator.api.status import StatusPage
+from bridge.coordinator.api.third_party import ThirdPartyCalls
 from bridge.coordinator.api.waits import WaitCalls
 from bridge.coordinator.api.wire import Handler, guarded
 
@@ -19,6 +20,7 @@ class Api:
     waits: WaitCalls
     events: EventCalls
     operations: OperationCalls
+    third_party: ThirdPartyCalls
     status: StatusPage
 
     def routes(self) -> list[web.RouteDef]:
@@ -40,6 +42,8 @@ class Api:
             ("GET", "/v1/dead-letters/{id}", self.operations.show_dead),
             ("POST", "/v1/dead-letters/{id}/replay", self.operations.replay),
             ("DELETE", "/v1/dead-letters/{id}", self.operations.drop),
+            ("PUT", "/v1/third-party-clients/{client_id}", self.third_party.put),
+            ("DELETE", "/v1/third-party-clients/{client_id}", self.third_party.drop),
             ("GET", "/", self.status.show),
         ]
         described = web.get("/openapi.json", _openapi)

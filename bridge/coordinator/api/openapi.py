@@ -38,6 +38,15 @@ _CALLS: list[tuple[str, str, str, str, type[BaseModel] | None, dict[int, type[Ba
     ("get", "/v1/dead-letters/{id}", "Show a dead letter", "read", None, {200: api.DeadLetterView}),
     ("post", "/v1/dead-letters/{id}/replay", "Send it on its way again", "operate", None, {202: None}),
     ("delete", "/v1/dead-letters/{id}", "Forget it", "operate", None, {204: None}),
+    (
+        "put",
+        "/v1/third-party-clients/{client_id}",
+        "Set the token of a platform's third-party client",
+        "admin",
+        api.ThirdPartyClientRequest,
+        {204: None},
+    ),
+    ("delete", "/v1/third-party-clients/{client_id}", "Forget its token", "admin", None, {204: None}),
 ]
 _PAGE = ("limit", "cursor")
 _QUERY = {

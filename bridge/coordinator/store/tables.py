@@ -55,6 +55,7 @@ waits = sa.Table(
     sa.Column("canonical", sa.Text, nullable=False, comment="one spelling of the address; hashed when long"),
     sa.Column("is_repeated", sa.Boolean, nullable=False),
     sa.Column("client", sa.Text, nullable=False),
+    sa.Column("third_party_client", sa.Text, comment="the platform's client whose token its resolutions carry"),
     sa.Column("idempotency_key", sa.Text),
     sa.Column("request_hash", sa.Text, comment="a keyed hash of the body; only with an idempotency key"),
     sa.Column("labels", Json, nullable=False),
@@ -246,5 +247,13 @@ targets = sa.Table(
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("is_paused", sa.Boolean, nullable=False),
+    sa.Column("changed_at", Instant, nullable=False),
+)
+
+third_party_clients = sa.Table(
+    "third_party_clients",
+    metadata,
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("sealed", sa.Text, nullable=False, comment="its token, as [secrets] keys seal it"),
     sa.Column("changed_at", Instant, nullable=False),
 )

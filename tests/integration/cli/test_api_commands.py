@@ -210,6 +210,47 @@ def test_targets_are_listed_paused_and_resumed(api: FakeApi) -> None:
     assert "active" in bridge(api, "target", "list").stdout
 
 
+CLIENT = "0a1b2c3d-0000-4000-8000-000000000001"
+
+
+def test_a_clients_token_is_read_where_no_process_list_shows_it(api: FakeApi, tmp_path: Path) -> None:
+    """From standard input or a file, without the line end that an editor adds; nothing that is printed has it."""
+    results = [bridge(api, "client", "set", CLIENT, stdin="hunter2 a\r\n")]
+    assert api.tokens == {CLIENT: "hunter2 a"}
+    path = tmp_path / "token"
+    path.write_text("hunter2-b")
+    results.append(bridge(api, "client", "set", CLIENT, "--token-file", str(path), "--json"))
+    assert api.tokens == {CLIENT: "hunter2-b"}
+    assert [result.exit_code for result in results] == [0, 0]
+    assert results[1].stdout == f'{{"client":"{CLIENT}","set":true}}\n'
+    assert "hunter2" not in results[0].output + results[1].output
+
+
+def test_a_clients_token_is_dropped_once(api: FakeApi) -> None:
+    """The second time there is none."""
+    api.tokens[CLIENT] = "x"
+    assert bridge(api, "client", "drop", CLIENT).stdout == f"dropped the token of {CLIENT}\n"
+    gone = bridge(api, "client", "drop", CLIENT)
+    assert (gone.exit_code, "404 not-found" in gone.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin"),
+    [
+        (["set", CLIENT], ""),
+        (["set", CLIENT], "\n"),
+        (["set", CLIENT, "--token-file", "/nowhere/at/all"], None),
+        (["set", CLIENT, "--token", "hunter2"], None),
+        (["set", CLIENT, "hunter2"], None),
+        (["set"], "x"),
+    ],
+)
+def test_without_a_token_nothing_is_sent(api: FakeApi, arguments: list[str], stdin: str | None) -> None:
+    """An empty one, a file that is not there; and no option or argument takes one."""
+    assert bridge(api, "client", *arguments, stdin=stdin).exit_code == 2
+    assert api.calls == []
+
+
 def test_queues_show_what_is_not_known(api: FakeApi) -> None:
     """Null is `?`, not zero."""
     lines = bridge(api, "queue", "list").stdout.splitlines()

@@ -88,6 +88,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_targets")),
     )
     op.create_table(
+        "third_party_clients",
+        sa.Column("client_id", sa.Text(), nullable=False),
+        sa.Column("sealed", sa.Text(), nullable=False, comment="its token, as [secrets] keys seal it"),
+        sa.Column("changed_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("client_id", name=op.f("pk_third_party_clients")),
+    )
+    op.create_table(
         "timeline",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("wait_id", sa.String(length=32), nullable=False),
@@ -123,6 +130,12 @@ def upgrade() -> None:
         sa.Column("canonical", sa.Text(), nullable=False, comment="one spelling of the address; hashed when long"),
         sa.Column("is_repeated", sa.Boolean(), nullable=False),
         sa.Column("client", sa.Text(), nullable=False),
+        sa.Column(
+            "third_party_client",
+            sa.Text(),
+            nullable=True,
+            comment="the platform's client whose token its resolutions carry",
+        ),
         sa.Column("idempotency_key", sa.Text(), nullable=True),
         sa.Column(
             "request_hash",
