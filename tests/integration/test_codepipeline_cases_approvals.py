@@ -12,7 +12,7 @@ from bridge.core.event import EventData, Outcome
 from bridge.testing.codepipeline import PipelineExecution
 from bridge.testing.emulator import FaultKind
 from tests.support.codepipeline_boto3 import Boto, boto
-from tests.support.codepipeline_stage import KEYS, NEGATIVE, Stage, line, puts, stage
+from tests.support.codepipeline_stage import KEYS, NEGATIVE, Stage, files_with, line, puts, stage
 from tests.support.fakes import eventually
 from tests.support.in_process import local
 
@@ -56,11 +56,6 @@ def answered(one: Stage) -> list[tuple[str, str]]:
         for effect in one.codepipeline.effects
         if effect.kind == "approval.put"
     ]
-
-
-def files_with(folder: Path, text: str) -> list[str]:
-    """Return the names of the files that hold *text*: the store's, the config."""
-    return [path.name for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
 
 
 # --- 23: one answer, with everything that AWS asks for

@@ -11,6 +11,7 @@ import orjson
 
 from bridge.core.event import EventData, Outcome
 from bridge.core.ports import Broker
+from bridge.sealing import Sealing
 from bridge.testing.codepipeline import CodepipelineEmulator
 from tests.support.codepipeline_boto3 import REGION, Boto, boto
 from tests.support.in_process import Bridge, bridge
@@ -18,6 +19,7 @@ from tests.support.worker_rig import WorkerRig, worker_rig
 
 NEGATIVE = (Outcome.FAILED, Outcome.CANCELLED, Outcome.TIMED_OUT)
 GET, SUCCESS, FAILURE = "GetJobDetails", "PutJobSuccessResult", "PutJobFailureResult"
+SEALING = Sealing([("a", b"k" * 32)])
 KEYS = {"access_key_id": "AKIDEXAMPLE", "secret_access_key": "secret"}
 
 
@@ -89,7 +91,7 @@ async def stage(
     async with (
         codepipeline.serve() as url,
         boto(url) as aws,
-        worker_rig("codepipeline", {**endpoints(url), **settings}, broker=broker) as rig,
+        worker_rig("codepipeline", {**endpoints(url), **settings}, broker=broker, unseal=SEALING.open) as rig,
     ):
         yield Stage(codepipeline, aws, rig)
 
@@ -121,3 +123,8 @@ async def told(made: Bridge, path: str, word: str) -> None:
             if word in str((await made.api.call("GET", path))[1]):
                 return
             await asyncio.sleep(0.02)
+
+
+def files_with(folder: Path, text: str) -> list[str]:
+    """Return the names of the files that hold *text*: the store's, the config."""
+    return [path.name for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]

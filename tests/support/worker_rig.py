@@ -13,6 +13,7 @@ from bridge.core.event import Event, EventData, Outcome
 from bridge.core.ports import Broker, Outgoing, Subscription
 from bridge.core.resolution import Progressed, Report, Resolution, read_report, write_resolution
 from bridge.core.retry import RetryPolicy
+from bridge.core.sealed import Unseal, no_key
 from bridge.core.settings import TargetSettings
 from bridge.core.topology import DEAD, REASON, REPORTS, to_target
 from bridge.outbound import close_target, open_target
@@ -81,7 +82,12 @@ class WorkerRig:
 
 @asynccontextmanager
 async def worker_rig(
-    consumer: str, settings: Mapping[str, Any], *, policies: Policies = POLICIES, broker: Broker | None = None
+    consumer: str,
+    settings: Mapping[str, Any],
+    *,
+    policies: Policies = POLICIES,
+    broker: Broker | None = None,
+    unseal: Unseal = no_key,
 ) -> AsyncIterator[WorkerRig]:
     """Run the worker of a target with *settings*; on a broker in memory where none is given."""
     broker = broker or MemoryBroker()
@@ -91,7 +97,8 @@ async def worker_rig(
     try:
         async with broker.subscribe(REPORTS, prefetch=10) as reports, broker.subscribe(DEAD, prefetch=10) as dead:
             opened = open_target(TARGET, _settings(consumer, settings), clock=UtcClock())
-            rig = WorkerRig(broker, opened, Worker(target=TARGET, consumer=opened, broker=broker, policies=policies))
+            worker = Worker(target=TARGET, consumer=opened, broker=broker, policies=policies, unseal=unseal)
+            rig = WorkerRig(broker, opened, worker)
             async with (
                 _running(_collect(reports, lambda body, _: rig.reports.append(read_report(body)))),
                 _running(_collect(dead, lambda _, headers: rig.dead.append(str(headers.get(REASON))))),

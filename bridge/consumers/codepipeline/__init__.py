@@ -24,7 +24,7 @@ from bridge.consumers.codepipeline.address import CodepipelineAddress
 from bridge.consumers.codepipeline.approvals import ManualApproval
 from bridge.consumers.codepipeline.calls import Calls
 from bridge.consumers.codepipeline.judging import DENIED, condition, error_code, screen
-from bridge.consumers.codepipeline.places import Answer, Job, NoAgent, Place
+from bridge.consumers.codepipeline.places import Answer, Job, NoAgent, Place, ThirdPartyJob
 from bridge.consumers.codepipeline.results import GET_DETAILS, trial
 from bridge.consumers.codepipeline.settings import CodepipelineSettings
 from bridge.core.consumer import Consumer
@@ -75,7 +75,10 @@ class Codepipeline(Consumer[CodepipelineSettings, CodepipelineAddress]):
             return NoAgent()
         if address.approval is not None:
             return ManualApproval(self._ask_there, address.approval, author=self._calls.keyring.arn)
-        return Job(self._ask, address.canonical(self.settings))
+        job_id = address.canonical(self.settings)
+        if address.client_id is not None:
+            return ThirdPartyJob(self._ask, job_id, address.client_token)
+        return Job(self._ask, job_id)
 
     async def _ask(self, operation: str, members: Mapping[str, Any], *, is_put: bool) -> Answer:
         """Send one call; raises as screen() and Calls.send()."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Self
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, WithJsonSchema, model_validator
 
-from bridge.core.consumer import Address, AddressError, NotSupported
+from bridge.core.consumer import Address, AddressError
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _NAME = re.compile(r"[A-Za-z0-9.@_-]{1,100}")
@@ -99,19 +99,20 @@ class CodepipelineAddress(Address):
             raise ValueError("client_id belongs to a job_id")
         return self
 
+    @property
+    def third_party_client(self) -> str | None:
+        return self.client_id
+
     def canonical(self, settings: Any) -> str:  # noqa: ARG002 - the port's shape
         """Return the job's id, `work:` and the work's id, or the approval's place.
 
         Raises:
-            NotSupported: it is a third-party job.
             AddressError: it is no job's id.
         """
         if self.work is not None:
             return f"work:{self.work}"
         if self.approval is not None:
             return self.approval.canonical()
-        if self.client_id is not None:
-            raise NotSupported("/client_id", "is not supported by this version")
         if self.job_id is None or not (self.client_id or _UUID.fullmatch(self.job_id)):
             raise AddressError("/job_id", "expected a UUID in lower case")
         return self.job_id

@@ -79,6 +79,8 @@ class Code:
     ENDED = "InvalidJobStateException"
     UNKNOWN = "JobNotFoundException"
     INVALID = "ValidationException"
+    CLIENT = "InvalidClientTokenException"
+    """A partner's customer, not us: our own credential is refused as InvalidClientTokenId."""
 
 
 UNCONFIRMED = "unconfirmed: the job has ended, and an answer to an earlier attempt was lost"
@@ -159,4 +161,4 @@ def condition(reply: Reply, *, now: datetime) -> Health:
         return Health.CREDENTIAL
     except Later as later:
         return Health.UP if later.is_throttled else Health.DOWN
-    return Health.UP if code in (Code.UNKNOWN, Code.ENDED, Code.INVALID) else Health.DOWN
+    return Health.UP if code in (Code.UNKNOWN, Code.ENDED, Code.INVALID, Code.CLIENT) else Health.DOWN

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bridge.consumers.codepipeline.judging import judge, sight
+from pydantic import SecretStr
+
+from bridge.consumers.codepipeline.judging import Code, judge, sight
 from bridge.consumers.codepipeline.results import GET_DETAILS, Put, plan, substitute
 from bridge.core.outcome import AlreadyDone, Done, Ending, Refused, Sight
 from bridge.core.resolution import Resolution
@@ -60,12 +62,12 @@ class Job:
 
     async def look(self) -> Sight:
         """Say whether there is such a job. It is WAITING also when it has ended: only a Put tells."""
-        return sight((await self._ask(GET_DETAILS, {"jobId": self._job_id}, is_put=False)).code)
+        return sight((await self._send(Put(GET_DETAILS, {"jobId": self._job_id}))).code)
 
     async def resume(self, resolution: Resolution, sight: Sight | None) -> Ending:
         """Put the one result."""
         is_in_doubt = sight is not None
-        put = plan(self._job_id, resolution)
+        put = self._plan(resolution)
         ending = await self._put(put, is_in_doubt=is_in_doubt)
         if isinstance(ending, Refused):  # nothing was applied: end the job, or its pipeline hangs until it times out
             put = substitute(self._job_id, ending.reason)
@@ -75,5 +77,37 @@ class Job:
         return ending
 
     async def _put(self, put: Put, *, is_in_doubt: bool) -> Ending:
-        answer = await self._ask(put.operation, put.members, is_put=True)
-        return judge(answer.code, is_in_doubt=is_in_doubt)
+        return judge((await self._send(put)).code, is_in_doubt=is_in_doubt)
+
+    def _plan(self, resolution: Resolution) -> Put:
+        return plan(self._job_id, resolution)
+
+    async def _send(self, put: Put) -> Answer:
+        return await self._ask(put.operation, put.members, is_put=put.operation != GET_DETAILS)
+
+
+class ThirdPartyJob(Job):
+    """A job of a partner's action: its customer's token goes into every call, and it has no output variables."""
+
+    def __init__(self, ask: Ask, job_id: str, client_token: SecretStr) -> None:
+        super().__init__(ask, job_id)
+        self._client_token = client_token
+
+    def _plan(self, resolution: Resolution) -> Put:
+        return plan(self._job_id, resolution, has_variables=False)
+
+    async def _send(self, put: Put) -> Answer:
+        """Send the third-party form of *put*.
+
+        Raises:
+            Refused: with this token not even a failure can be put.
+        """
+        members = {**put.members, "clientToken": self._client_token.get_secret_value()}
+        operation = put.operation.replace("Job", "ThirdPartyJob", 1)
+        answer = await self._ask(operation, members, is_put=put.operation != GET_DETAILS)
+        if answer.code == Code.CLIENT:
+            raise Refused(WRONG_TOKEN)
+        return answer
+
+
+WRONG_TOKEN = "AWS does not take the token of this third-party client: set the right one, then replay"  # noqa: S105 - words

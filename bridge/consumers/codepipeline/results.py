@@ -56,13 +56,16 @@ class Unfit(ValueError):
     """Output variables that CodePipeline would refuse; the text names no value and no name of the sender's."""
 
 
-def plan(job_id: str, resolution: Resolution) -> Put:
-    """Return the one call that applies *resolution*; a success that cannot be put becomes a failure, so that nothing hangs."""
+def plan(job_id: str, resolution: Resolution, *, has_variables: bool = True) -> Put:
+    """Return the one call that applies *resolution*; a success that cannot be put becomes a failure, so that nothing hangs.
+
+    has_variables: False where the kind of job takes no output variables; what the remote sent of them is then left out.
+    """
     fields = resolution.body if isinstance(resolution.body, dict) else {}
     if not resolution.succeeded:
         return _failure(job_id, resolution, fields)
     try:
-        variables = output_variables(fields.get("output_variables"))
+        variables = output_variables(fields.get("output_variables")) if has_variables else {}
     except Unfit as fault:
         return substitute(job_id, str(fault))
     details = {
@@ -83,10 +86,13 @@ def substitute(job_id: str, reason: str) -> Put:
 
 def trial(operation: str) -> Mapping[str, Any]:
     """Return the members for an *operation* on no job: it can have no effect, and its answer tells who we are."""
-    if operation == PUT_FAILURE:
-        details = {"type": FailureType.JOB_FAILED.value, "message": "is this credential good?"}
-        return {"jobId": NO_JOB, "failureDetails": details}
-    return {"jobId": NO_JOB}
+    members: dict[str, Any] = {"jobId": NO_JOB}
+    if operation.endswith("FailureResult"):
+        message = "is this credential good?"
+        members["failureDetails"] = {"type": FailureType.JOB_FAILED.value, "message": message}
+    if "ThirdParty" in operation:
+        members["clientToken"] = NO_JOB
+    return members
 
 
 def output_variables(value: Any) -> dict[str, str]:

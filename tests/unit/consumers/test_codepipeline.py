@@ -58,7 +58,8 @@ def limit(shape: str, key: str = "max") -> Any:
 @pytest.mark.parametrize(
     ("raw", "slug", "pointer"),
     [
-        ({"job_id": "bG9uZyBiYXNlNjQ=", "client_id": JOB}, "not-supported", "/address/client_id"),
+        ({"job_id": "bG9uZyBiYXNlNjQ="}, "invalid", "/address/job_id"),
+        ({"approval": {"pipeline": "p", "stage": "s", "action": "a"}, "client_id": JOB}, "invalid", "/address"),
         ({"work": ""}, "invalid", "/address/work"),
         ({"work": "a/b"}, "invalid", "/address/work"),
         ({"work": "w" * 65}, "invalid", "/address/work"),
@@ -98,6 +99,7 @@ def test_addresses_that_are_refused(raw: dict[str, Any], slug: str, pointer: str
     ("raw", "expected"),
     [
         ({"job_id": JOB}, JOB),
+        ({"job_id": "bG9uZyBiYXNlNjQ=", "client_id": JOB}, "bG9uZyBiYXNlNjQ="),
         ({"work": "load_Test-7"}, "work:load_Test-7"),
         ({"approval": {"pipeline": "p", "stage": "s", "action": "a"}}, '["approval","p","s","a"]'),
         (
@@ -295,7 +297,17 @@ def test_a_substitute_fits() -> None:
     assert len(substitute(JOB, "x" * 9000).members["failureDetails"]["message"]) == MAX_MESSAGE
 
 
-@pytest.mark.parametrize("operation", ["GetJobDetails", PUT_SUCCESS, PUT_FAILURE])
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "GetJobDetails",
+        PUT_SUCCESS,
+        PUT_FAILURE,
+        "GetThirdPartyJobDetails",
+        "PutThirdPartyJobSuccessResult",
+        "PutThirdPartyJobFailureResult",
+    ],
+)
 def test_a_trial_names_no_job(operation: str) -> None:
     """It is a whole request for a job that cannot be."""
     members = trial(operation)
