@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from scripts.benches import ingress, kill, line, waits
+from scripts.benches import ingress, kill, line, mishaps, waits
 from scripts.benches.common import Section, say, write
 from scripts.benches.platforms import PLATFORMS
 
@@ -33,7 +33,11 @@ async def _kill(is_quick: bool) -> list[Section]:  # noqa: FBT001
     return [await kill.measure(kills=2 if is_quick else 20)]
 
 
-BENCHES: dict[str, Bench] = {"ingress": _ingress, "line": _line, "waits": _waits, "kill": _kill}
+async def _mishaps(is_quick: bool) -> list[Section]:  # noqa: FBT001
+    return [await mishaps.measure(rounds=2 if is_quick else 20)]
+
+
+BENCHES: dict[str, Bench] = {"ingress": _ingress, "line": _line, "waits": _waits, "kill": _kill, "mishaps": _mishaps}
 
 
 def main() -> None:
