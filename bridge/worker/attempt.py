@@ -203,13 +203,17 @@ class _Course:
         match sight.standing:
             case Standing.WAITING:
                 await self._tell()
-                return await self._send(sight)
+                return self._ours_perhaps(await self._send(sight))
             case Standing.ABSENT if self._trail.in_doubt or self._trail.is_announced:
                 return InDoubt(sight.note)
             case Standing.GONE if self._trail.in_doubt:  # it may have gone on and ended because of us
                 return InDoubt(sight.note)
             case _:
                 return _unsent(sight)
+
+    def _ours_perhaps(self, ending: Ending) -> Ending:
+        """Say of a place that waited a moment ago and is over now that an earlier copy's call, late, may have done it."""
+        return InDoubt(ending.reason) if isinstance(ending, Gone) and self._trail.in_doubt else ending
 
     async def _uncleared(self) -> Ending:
         """Ask for the mark once the place is reached; nothing was or is sent."""

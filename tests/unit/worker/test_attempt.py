@@ -114,6 +114,14 @@ async def test_untold_without_waiting_sends_nothing(standing: Standing, trail: T
     assert case.announced == []
 
 
+@pytest.mark.parametrize(("trail", "ending"), [(FRESH, Gone("over")), (DOUBTED, InDoubt("over"))])
+async def test_untold_gone_while_it_was_sent_is_a_doubt_only_in_doubt(trail: Trail, ending: Ending) -> None:
+    """The call of an earlier copy may have come between our look and our call, and the build gone on and ended."""
+    case = Case(tells_answered=False)
+    case.consumer.endings = [Gone("over")]
+    assert (await case.make(trail)).ending == ending
+
+
 async def test_unconfirmed_announcement_sends_nothing() -> None:
     """Without the coordinator's memory of it, no send is made: the fault passes through."""
     consumer = FakeConsumer(tells_answered=False)
