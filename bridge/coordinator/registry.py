@@ -19,7 +19,7 @@ from bridge.core.api import RegisterRequest, longest_timeout, unsupported
 from bridge.core.consumer import Address, AddressError, Consumer, NotSupported
 from bridge.core.ports import Clock
 from bridge.core.problem import FieldError, Problem, Slug, field_errors, pointer
-from bridge.core.sealed import Location, Seal, of_address, secret_places, with_secrets
+from bridge.core.sealed import Location, Seal, given_secrets, of_address, redacted, with_secrets
 from bridge.core.settings import TargetSettings
 from bridge.core.signing import CallbackKeys, new_wait_id
 from bridge.core.source import Source
@@ -223,8 +223,15 @@ def read_address(target: Target, raw: dict[str, Any]) -> tuple[Address, str]:
         errors = [FieldError(pointer=f"/address{exc.pointer}", detail=exc.detail)]
         if isinstance(exc, NotSupported):
             slug = Slug.NOT_SUPPORTED
+    errors = _without_secrets(errors, target.kind.address_type, raw)
     title = "The address is not valid" if slug is Slug.INVALID else "This version cannot do that"
     raise Rejected(Problem.of(slug, title, errors=errors))
+
+
+def _without_secrets(errors: Sequence[FieldError], kind: type[Address], raw: dict[str, Any]) -> Sequence[FieldError]:
+    """Return *errors* without the secrets of *raw*: a consumer's own rule may have repeated one."""
+    secrets = given_secrets(kind, raw).values()
+    return [FieldError(pointer=error.pointer, detail=redacted(error.detail, secrets)) for error in errors]
 
 
 def sealed_address(target: Target, raw: dict[str, Any], wait: str, seal: Seal | None) -> dict[str, Any]:
@@ -237,7 +244,7 @@ def sealed_address(target: Target, raw: dict[str, Any], wait: str, seal: Seal | 
     """
     kind = target.kind.address_type
     if seal is None:
-        if places := secret_places(kind, raw):
+        if places := given_secrets(kind, raw):
             detail = "is a secret: this bridge takes none until it has [secrets] keys to seal them with"
             errors = [FieldError(pointer=f"/address{pointer(place)}", detail=detail) for place in places]
             raise Rejected(Problem.of(Slug.NOT_SUPPORTED, "This bridge cannot keep a secret", errors=errors))

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import UnionType
 from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
+from urllib.parse import quote
 
 from pydantic import AliasChoices, BaseModel, Secret, SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
@@ -72,6 +73,14 @@ def secrets_of(value: Any) -> Iterator[str]:
                 yield from secrets_of(inner)
 
 
+def redacted(text: str, secrets: Iterable[str]) -> str:
+    """Return *text* without *secrets*, as they are and as a URL spells them; the longest goes first."""
+    spelled = {spelling for secret in secrets if secret for spelling in (secret, quote(secret, safe=""))}
+    for secret in sorted(spelled, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
+
+
 def no_key(sealed: str, binding: Binding) -> str:  # noqa: ARG001 - an Unseal
     """Open nothing: the Unseal of a process without keys.
 
@@ -86,16 +95,16 @@ def has_secrets(model: type[BaseModel]) -> bool:
     return _leads_to_secret([model], set())
 
 
-def secret_places(model: type[BaseModel], raw: Mapping[str, Any]) -> list[Location]:
-    """Return where secrets stand in *raw*, which *model* accepts."""
-    places: list[Location] = []
+def given_secrets(model: type[BaseModel], raw: Mapping[str, Any]) -> dict[Location, str]:
+    """Return the secret texts of *raw*, an address at its registration, by where they stand."""
+    found: dict[Location, str] = {}
 
     def note(location: Location, text: str) -> str:
-        places.append(location)
+        found[location] = text
         return text
 
     with_secrets(model, raw, note)
-    return places
+    return found
 
 
 def with_secrets(

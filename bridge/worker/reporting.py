@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from urllib.parse import quote
 
 from pydantic import BaseModel, SecretStr
 
 from bridge.core.outcome import NOT_REACHED, Ack, DeadLetter, Ending, InDoubt, Settlement, Unmarked
 from bridge.core.resolution import Progressed, Report, Resolution
-from bridge.core.sealed import secrets_of
+from bridge.core.sealed import redacted, secrets_of
 from bridge.worker.trail import Trail, fingerprint
 
 MAX_NOTE = 500
@@ -18,12 +17,10 @@ class Redaction:
     """Cuts a text to MAX_NOTE characters and takes the secrets of sections and addresses out of it."""
 
     def __init__(self, *holders: BaseModel | Sequence[SecretStr]) -> None:
-        secrets = {secret for holder in holders for secret in secrets_of(holder)}
-        self._hidden = sorted(secrets | {quote(secret, safe="") for secret in secrets}, key=len, reverse=True)
+        self._secrets = {secret for holder in holders for secret in secrets_of(holder)}
 
     def __call__(self, text: str) -> str:
-        for secret in self._hidden:
-            text = text.replace(secret, "***")
+        text = redacted(text, self._secrets)
         text = "".join(character if character.isprintable() else " " for character in text)
         return text if len(text) <= MAX_NOTE else text[: MAX_NOTE - 1] + "…"
 

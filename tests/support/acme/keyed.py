@@ -6,7 +6,7 @@ Source:   https://docs.acme.example/api/gates (v2, read 2025-01-31)
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from bridge import Address, Bearer, Call, Consumer, Ending, Health, Resolution, Standing, healthy, segment
 from tests.support.acme.acme_ci import AcmeSettings, judge, standing
@@ -19,6 +19,14 @@ class Lock(BaseModel):
 
     name: str
     code: SecretStr | None = None
+
+    @field_validator("code")
+    @classmethod
+    def _is_no_word(cls, code: SecretStr | None) -> SecretStr | None:
+        """Repeat what is wrong, as no consumer should: whoever shows it has to take the secret out."""
+        if code and code.get_secret_value().startswith("word"):
+            raise ValueError(f"{code.get_secret_value()} is no code")
+        return code
 
 
 class KeyedAddress(Address):

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from pydantic import SecretStr, field_validator
 
 from bridge.coordinator.errors import Rejected
 from bridge.coordinator.registry import Target, read_address
@@ -20,6 +21,26 @@ class Berth(Address):
         if self.kind != "quay":
             raise AddressError("/kind", "is no berth here")
         return self.pier
+
+
+class Locked(Address):
+    """Repeats its secret in whatever it says, as no consumer should."""
+
+    code: SecretStr
+
+    @field_validator("code")
+    @classmethod
+    def _is_long(cls, code: SecretStr) -> SecretStr:
+        if len(code.get_secret_value()) < 10:
+            raise ValueError(f"{code.get_secret_value()} is too short")
+        return code
+
+    def canonical(self, settings: Any) -> str:  # noqa: ARG002 - the port's shape
+        raise AddressError("/code", f"{self.code.get_secret_value()} opens nothing")
+
+
+class Lock(Consumer[TargetSettings, Locked]):
+    """Only its models are used."""
 
 
 class Harbour(Consumer[TargetSettings, Berth]):
@@ -49,3 +70,12 @@ def test_what_cannot_be_used_is_told_by_kind_and_field(raw: dict[str, Any], slug
     problem = caught.value.problem
     assert (problem.type, problem.status) == (f"/problems/{slug}", 422)
     assert [error.pointer for error in problem.errors or ()] == [pointer]
+
+
+@pytest.mark.parametrize(("code", "detail"), [("hunter2", "*** is too short"), ("hunter2hunter2", "*** opens nothing")])
+def test_a_refusal_repeats_no_secret(code: str, detail: str) -> None:
+    """Also where the consumer's own words do."""
+    with pytest.raises(Rejected) as caught:
+        read_address(Target("lock", Lock, TargetSettings(consumer="lock")), {"code": code})
+    (error,) = caught.value.problem.errors or ()
+    assert (error.pointer, error.detail) == ("/address/code", detail)

@@ -10,12 +10,13 @@ from bridge.core.errors import Unopened
 from bridge.core.sealed import (
     HIDDEN,
     Location,
+    given_secrets,
     has_secrets,
     hidden,
     is_sealed,
     no_key,
     of_client,
-    secret_places,
+    redacted,
     with_secrets,
 )
 from bridge.core.signing import CallbackKeys
@@ -88,10 +89,10 @@ class Deep(Address):
 def test_every_secret_is_found_where_it_stands(raw: dict[str, Any], places: list[Location]) -> None:
     """At whatever depth, and nothing else; what stands around it stays as it was."""
     Deep.model_validate(raw)
-    assert secret_places(Deep, raw) == places
+    assert list(given_secrets(Deep, raw)) == places
     assert with_secrets(Deep, raw, lambda _place, text: text) == raw
     changed = with_secrets(Deep, raw, lambda place, text: f"{place}{text}")
-    assert secret_places(Deep, changed) == places
+    assert list(given_secrets(Deep, changed)) == places
     for place in places:
         before: Any = raw
         after: Any = changed
@@ -121,6 +122,20 @@ def test_models_with_and_without_secrets_are_told_apart() -> None:
 def test_sealed_text_is_shown_by_nobody(value: Any, shown: Any) -> None:
     """Whatever is shown of an address or a message has stars in its place."""
     assert hidden(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets", "shown"),
+    [
+        ("no hunter2 here", ["hunter2"], "no *** here"),
+        ("/a%2Fb?k=a/b", ["a/b"], "/***?k=***"),
+        ("hunter2-long hunter2", ["hunter2", "hunter2-long"], "*** ***"),
+        ("nothing", ["", "x"], "nothing"),
+    ],
+)
+def test_a_text_is_redacted_in_every_spelling(text: str, secrets: list[str], shown: str) -> None:
+    """As it is and percent-encoded, the longest first; an empty secret hides nothing."""
+    assert redacted(text, secrets) == shown
 
 
 def test_without_keys_nothing_opens() -> None:

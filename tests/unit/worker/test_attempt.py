@@ -316,6 +316,11 @@ async def test_a_text_from_before_its_field_was_secret_serves() -> None:
         ),
         (
             [KEY],
+            {"lock": {"name": "l", "code": sealed("word-hunter2", "lock", "code")}},
+            "address/lock/code: Value error, *** is no code",
+        ),
+        (
+            [KEY],
             {"key": sealed("hu", "key")},
             "address/key: Value should have at least 3 items after validation, not 2",
         ),
