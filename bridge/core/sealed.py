@@ -7,6 +7,7 @@ them nobody can.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
 from urllib.parse import quote
@@ -90,6 +91,7 @@ def no_key(sealed: str, binding: Binding) -> str:  # noqa: ARG001 - an Unseal
     raise Unopened("is sealed, and this process has no [secrets] keys")
 
 
+@cache
 def has_secrets(model: type[BaseModel]) -> bool:
     """Return True when *model* has a secret field, at whatever depth."""
     return _leads_to_secret([model], set())
@@ -114,6 +116,8 @@ def with_secrets(
 
     raw: as JSON has it; the types of *model* alone say what is secret in it, so that sealed text is found as plain text is.
     """
+    if not has_secrets(model):
+        return dict(raw)
     return {key: _changed(value, _inside([model], key), (key,), change) for key, value in raw.items()}
 
 
