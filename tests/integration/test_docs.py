@@ -250,7 +250,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "circleci": {"base_url": "https://circleci.com", "token": "t"},
     "codepipeline": {"region": "eu-west-1"},
 }
-KINDS = {"github-main": "github", "farm": "standard-webhooks"}
+KINDS = {"github-main": "github", "farm": "standard-webhooks", "circleci-b": "circleci"}
 
 
 @pytest.mark.parametrize(
@@ -260,6 +260,7 @@ KINDS = {"github-main": "github", "farm": "standard-webhooks"}
         ("docs/tutorial.md", 1),
         ("docs/reference/http-api.md", 1),
         ("docs/how-to/receive-a-new-sender.md", 1),
+        ("docs/how-to/circleci-target.md", 3),
     ],
 )
 def test_every_registration_is_accepted(name: str, count: int) -> None:
