@@ -60,13 +60,23 @@ def postgres_url() -> Iterator[str]:
         yield node.url
 
 
+def _command(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        _missing(f"{name} is not installed")
+    return str(found)
+
+
 @pytest.fixture(scope="session")
 def groovy() -> str:
     """The command that runs Groovy."""
-    found = shutil.which("groovy")
-    if found is None:
-        _missing("Groovy: groovy is not installed")
-    return str(found)
+    return _command("groovy")
+
+
+@pytest.fixture(scope="session")
+def curl() -> str:
+    """The real curl, for those that put something before it."""
+    return _command("curl")
 
 
 @pytest.fixture

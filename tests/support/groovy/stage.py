@@ -92,10 +92,16 @@ class Remote:
         await self.stage.jenkins.until(lambda: len(build.pending) >= count, INPUT_WITHIN_S)
         return build.pending[0]
 
-    async def looked_at(self) -> None:
-        """Wait until the bridge has looked at the build."""
-        path = f"/{self.stage.builds[self.name].path}/api/json"
-        await self.stage.jenkins.until(lambda: any(one.path == path for one in self.stage.jenkins.log), INPUT_WITHIN_S)
+    async def in_vain(self) -> None:
+        """Wait until the bridge has tried to answer, and found that nothing waits yet."""
+        build_url = self.stage.jenkins.url_of(self.stage.builds[self.name])
+        async with asyncio.timeout(INPUT_WITHIN_S):
+            while True:
+                _, listed = await self.stage.api.call("GET", "/v1/waits")
+                ours = [wait for wait in listed["items"] if wait["address"]["build_url"] == build_url]
+                if any(entry["ending"] == "not-yet" for wait in ours for entry in wait["timeline"]):
+                    return
+                await asyncio.sleep(0.05)
 
     async def answer_by_hand(self, verb: str, **parameters: str) -> None:
         """Answer the first input that is pending as a person does."""
@@ -122,13 +128,23 @@ class Story:
     token: str = TOKEN
 
 
+@dataclass(frozen=True)
+class Commands:
+    """Where the real ones are."""
+
+    groovy: str
+    curl: str
+
+
 @dataclass
 class Stage:
     """The servers around the pipelines."""
 
+    commands: Commands
     jenkins: JenkinsEmulator
     session: aiohttp.ClientSession
     stories: Mapping[str, Story]
+    api: Api
     url: str = ""
     builds: dict[str, Build] = field(default_factory=dict)
     inputs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -199,7 +215,7 @@ def java_home() -> str | None:
     return str(Path(java).resolve().parents[1]) if java else None
 
 
-async def play(stories: Mapping[str, Story], folder: Path) -> Everything:
+async def play(stories: Mapping[str, Story], folder: Path, commands: Commands) -> Everything:
     """Play *stories*, in servers of their own."""
     jenkins = JenkinsEmulator()
     async with jenkins.serve(), aiohttp.ClientSession() as session:
@@ -210,7 +226,7 @@ async def play(stories: Mapping[str, Story], folder: Path) -> Everything:
             _TARGET.format(url=jenkins.url),
             {"TEST_JENKINS_TOKEN": JENKINS_TOKEN},
         )
-        stage = Stage(jenkins, session, stories)
+        stage = Stage(commands, jenkins, session, stories, Api(session, setup.url))
         runner = web.AppRunner(stage.app())
         await runner.setup()
         try:
@@ -220,7 +236,7 @@ async def play(stories: Mapping[str, Story], folder: Path) -> Everything:
             async with running(setup) as bridge:
                 ends = await _in_groovy(stage, bridge.url, folder)
                 await asyncio.gather(*stage.tasks)
-                await _all_settled(Api(session, bridge.url))
+                await _all_settled(stage.api)
         finally:
             await runner.cleanup()
         played = {name: _played(stage, name, end, folder) for name, end in ends["stories"].items()}
@@ -239,7 +255,7 @@ async def _in_groovy(stage: Stage, bridge_url: str, folder: Path) -> Any:
     given = {name: _given(stage, name, bridge_url, folder) for name in stage.stories}
     process = await asyncio.create_subprocess_exec(
         *(
-            "groovy",
+            stage.commands.groovy,
             "-cp",
             f"{HERE}:{HERE}/classes",
             str(HERE / "harness.groovy"),
@@ -280,7 +296,7 @@ def _given(stage: Stage, name: str, bridge_url: str, folder: Path) -> dict[str, 
     }
     shell = {
         "PATH": f"{bin_folder}:{os.environ['PATH']}",
-        "REAL_CURL": shutil.which("curl") or "",
+        "REAL_CURL": stage.commands.curl,
         "CURL_ARGUMENTS": str(folder / f"curl-{name}"),
         "CURL_FAILS": "",
     }
