@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from bridge.outbound import close_target, open_target
 from bridge.testing.circleci import BOT, HUMAN, TOKEN, CircleciEmulator
 from bridge.testing.circleci.model import Pipeline
 from bridge.testing.emulator import FaultKind
-from tests.support.circleci_starting import Starter
+from tests.support.circleci_starting import LOOK_EVERY, Starter
 
 WORKFLOWS: list[dict[str, Any]] = [{"name": "build", "jobs": ["test"]}]
 DEFINITION = "5034460f-c7c4-4c43-9457-de07e2029e7b"
@@ -62,7 +63,8 @@ async def platform(**knobs: Any) -> AsyncIterator[Platform]:
         consumer = open_target("b", settings, clock=UtcClock())
         assert isinstance(consumer, Circleci)
         try:
-            yield Platform(circleci, consumer, Starter(consumer.raw_http, login=BOT))
+            tick = partial(circleci.turn_clock, LOOK_EVERY.total_seconds())
+            yield Platform(circleci, consumer, Starter(consumer.raw_http, login=BOT, tick=tick))
         finally:
             await close_target(consumer)
 
@@ -104,6 +106,15 @@ async def test_circleci_case_38_a_lost_start_is_not_made_twice(
         assert started == Started(one.pipelines()[-1].id, 4)
         assert len(one.pipelines()) == 4
         assert one.starts() == (1 if is_made else 2)
+
+
+async def test_circleci_case_38_a_list_that_lags_is_looked_at_again() -> None:
+    """The lost start is listed only later: until then nothing is sent again."""
+    async with platform(read_lag_s=15) as one:
+        one.circleci.fault(FaultKind.RESET_AFTER, method="POST")
+        started = await one.start()
+        assert started == Started(one.pipelines()[0].id, 1)
+        assert (one.starts(), len(one.circleci.log)) == (1, 4)
 
 
 async def test_circleci_case_38_two_that_may_be_ours_are_nobodys_to_tell() -> None:
@@ -171,6 +182,7 @@ async def test_circleci_case_29_a_rerun_takes_the_place_of_its_run() -> None:
     async with platform() as one:
         pipeline = one.circleci.start_pipeline(PROJECT, TWO)
         one.circleci.finish(pipeline.workflow("lint").job("style"), "failed")
+        one.circleci.turn_clock(1)
         again = one.circleci.rerun(pipeline.workflow("lint"))
         assert await one.read(pipeline) is None
         one.circleci.finish(again.job("style"))

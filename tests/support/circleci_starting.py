@@ -1,6 +1,6 @@
 """Starter: sends what bridge/consumers/circleci/triggering.py plans, and goes on as it says. The clock is the test's."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 
 from bridge.consumers.circleci.triggering import Start, Started, conclude, judge_start, listing, plan_start, seen_in
@@ -12,11 +12,12 @@ LOOK_EVERY = timedelta(seconds=10)
 
 
 class Starter:
-    """Starts pipelines over *http* as the user *login*; each look is LOOK_EVERY after the one before."""
+    """Starts pipelines over *http* as the user *login*. tick: lets LOOK_EVERY pass at the platform before the next look."""
 
-    def __init__(self, http: Http, *, login: str) -> None:
+    def __init__(self, http: Http, *, login: str, tick: Callable[[], None]) -> None:
         self._http = http
         self._login = login
+        self._tick = tick
 
     async def start(self, start: Start, *, known: Collection[str] = ()) -> Started | Ending:
         """Start one pipeline; after a lost answer look, and start again only when that is said to be safe."""
@@ -31,6 +32,7 @@ class Starter:
         now = since
         while isinstance(said := conclude(await self._found(start, since, known), since=since, now=now), NotYet):
             now += LOOK_EVERY
+            self._tick()
         return await self.start(start, known=known) if said is None else said
 
     async def _found(self, start: Start, since: datetime, known: Collection[str]) -> list[Started]:

@@ -22,15 +22,11 @@ def outcome_of(state: str, listed: Sequence[Workflow], now: datetime) -> Outcome
     """
     if state == "errored":
         return Outcome.FAILED
-    newest = {one.name: one for one in sorted(listed, key=_age) if one.tag != "setup"}.values()
+    oldest_first = sorted((one for one in listed if one.tag != "setup"), key=lambda one: -one.age_key)
+    newest = {one.name: one for one in oldest_first}.values()
     if not newest or not all(one.is_over(now) for one in newest):  # others may be about to appear
         return None
     statuses = {one.status for one in newest}
     if statuses & _FAILED:
         return Outcome.FAILED
     return Outcome.SUCCEEDED if statuses == {"success"} else Outcome.CANCELLED
-
-
-def _age(workflow: Workflow) -> tuple[float, bool]:
-    """Sort the oldest first; of two made in one moment the one that runs is the rerun."""
-    return -workflow.age_key, not workflow.has_ended

@@ -177,7 +177,9 @@ class Api:
     async def _project_pipelines(self, request: web.Request, _token: Token) -> web.Response:
         project = self._world.project(request.match_info["slug"])
         branch = request.query.get("branch")
-        newest_first = [one for one in reversed(project.pipelines) if branch in (None, one.branch)]
+        seen_at = self._seen_at(self._knobs.read_lag_s)
+        seen = [one for one in project.pipelines if one.created_at <= seen_at]
+        newest_first = [one for one in reversed(seen) if branch in (None, one.branch)]
         items = [views.pipeline_json(pipeline, self._knobs) for pipeline in newest_first]
         return json_response(page(items, _page_token(request), self._knobs.page_size_pipelines, self._knobs))
 

@@ -37,7 +37,7 @@ class Knobs(BaseModel):
     pipeline_appear_delay_s: Seconds = 0.0
     """From the pipeline to its workflows."""
     read_lag_s: Seconds = 0.0
-    """How far lists (workflows, jobs) are behind."""
+    """How far lists (pipelines, workflows, jobs) are behind."""
     detail_lag_s: Seconds = 0.0
     """How far `GET /workflow/{id}` and job detail are behind."""
     hold_expires_days: float = Field(default=90, gt=0)
