@@ -62,7 +62,13 @@ async def _until_signalled(config: Config) -> int:
     return 0
 
 
-async def serve(config: Config, *, stop: asyncio.Event, started: Callable[[str], None] = lambda _url: None) -> None:
+async def serve(
+    config: Config,
+    *,
+    stop: asyncio.Event,
+    started: Callable[[str], None] = lambda _url: None,
+    clock: Clock | None = None,
+) -> None:
     """Run *config*'s roles until *stop* is set, then drain within DRAIN_S.
 
     started: called once with the URL that the process listens on.
@@ -70,7 +76,7 @@ async def serve(config: Config, *, stop: asyncio.Event, started: Callable[[str],
     Raises:
         ConfigError: a file is in use by another process, or a target cannot be made.
     """
-    process = Process(config)
+    process = Process(config, clock)
     try:
         url = await process.start()
         _log.info("bridge_started", url=url, roles=sorted(role.value for role in config.roles))
@@ -84,9 +90,9 @@ async def serve(config: Config, *, stop: asyncio.Event, started: Callable[[str],
 class Process:
     """The parts of one process, in the order of their making."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, clock: Clock | None = None) -> None:
         self._config = config
-        self._clock: Clock = UtcClock()
+        self._clock: Clock = clock or UtcClock()
         self._broker = make_broker(config)
         self._coordinator = _coordinator(config, self._broker, self._clock) if config.runs(Role.COORDINATOR) else None
         self._workers: dict[str, _WorkerPart] = {}
@@ -239,6 +245,14 @@ def _coordinator(config: Config, broker: Broker, clock: Clock) -> "Coordinator":
     return make_coordinator(config, broker, clock)
 
 
+def _hand_over(config: Config, desk: "Coordinator", clock: Clock) -> list[web.RouteDef]:
+    if not config.agents:
+        return []
+    from bridge.agents.codepipeline.handover import HandOver  # noqa: PLC0415 - it knows the database
+
+    return HandOver(config, desk.db, desk.clients, clock=clock).routes()
+
+
 def _unseal(config: Config) -> Unseal:
     if not config.sealing_keys:
         return no_key
@@ -289,6 +303,7 @@ class _AgentPart(_WorkerPart):
         from bridge.agents.codepipeline.agent import CodepipelineAgents  # noqa: PLC0415
         from bridge.agents.codepipeline.desk import Desk  # noqa: PLC0415
         from bridge.agents.codepipeline.finishing import WorkingCodepipeline  # noqa: PLC0415
+        from bridge.agents.codepipeline.tokens import StoredTokens  # noqa: PLC0415
 
         part = await _WorkerPart.make(target, config, broker, clock, kind=WorkingCodepipeline)
         settings = {name: agent for name, agent in config.agents.items() if agent.target == target}
@@ -299,6 +314,8 @@ class _AgentPart(_WorkerPart):
             db=desk.db,
             desk=Desk(desk.db, desk.registry, desk.outbox, broker, clock=clock),
             clock=clock,
+            client_token=StoredTokens(desk.db, _unseal(config)),
+            is_alone=config.broker.scheme == "sqlite",  # which refuses a second process
         )
         return cls(part, agents, desk)
 

@@ -79,6 +79,8 @@ def _models() -> dict[str, Any]:
         "api-event-list": api.EventList,
         "api-event-send": api.EventSendRequest,
         "api-third-party-client": api.ThirdPartyClientRequest,
+        "api-hand-over": api.HandOverRequest,
+        "api-work-accepted": api.WorkAccepted,
         "api-target-list": api.TargetList,
         "api-dead-letter": api.DeadLetterView,
         "api-dead-letter-list": api.DeadLetterList,

@@ -62,6 +62,7 @@ class Coordinator:
         self._broker = broker
         self._clock = clock
         self.db = self._db = Database(config.store_url)
+        self.clients = config.clients
         self.ledger = Ledger(self._db, clock=clock, rules=config.rules)
         self.outbox = Outbox(self._db, self.ledger, broker, clock=clock)
         self.registry = Registry(

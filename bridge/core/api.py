@@ -126,7 +126,28 @@ def unsupported(request: RegisterRequest) -> tuple[str, ...]:
 class ThirdPartyClientRequest(Request):
     """`PUT /v1/third-party-clients/{client_id}`. The token is sealed, and shown by no call."""
 
-    token: Annotated[SecretStr, Field(min_length=1, max_length=256, description="as the platform gave it to the client")]
+    token: Annotated[
+        SecretStr, Field(min_length=1, max_length=256, description="as the platform gave it to the client")
+    ]
+
+
+class HandOverRequest(Request):
+    """`POST /v1/agents/{agent}/jobs`: a job of a Lambda action, handed over by its function. Nothing else of its event is wanted."""
+
+    job_id: Annotated[
+        str,
+        StringConstraints(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"),
+        Field(description="`CodePipeline.job.id`"),
+    ]
+    account_id: Annotated[
+        str | None, StringConstraints(pattern=r"^[0-9]{12}$"), Field(description="`CodePipeline.job.accountId`")
+    ] = None
+    region: Annotated[str | None, StringConstraints(max_length=64), Field(description="the function's own")] = None
+    continuation_token: Annotated[
+        str | None,
+        StringConstraints(min_length=1, max_length=2048),
+        Field(description="`CodePipeline.job.data.continuationToken`, where there is one"),
+    ] = None
 
 
 class EventSendData(Request):
@@ -244,6 +265,12 @@ class ResultPending(Frozen):
     """202 of `GET /v1/waits/{id}/result`: not decided yet."""
 
     state: State
+
+
+class WorkAccepted(Frozen):
+    """202 of `POST /v1/agents/{agent}/jobs`."""
+
+    work: str
 
 
 class Accepted(Frozen):

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from aiohttp import web
 
 from bridge.app import serve
 from bridge.config import Role, load_config
+from bridge.core.ports import Clock
 from bridge.testing.codepipeline import CodepipelineEmulator, PipelineExecution
 from bridge.testing.emulator import Emulator
 from tests.support.bridge_process import KEY, TOKEN, Api
@@ -22,7 +24,14 @@ from tests.support.fakes import eventually
 LOAD_TEST = "Test/Custom/LoadTest/1"
 REMOTE_TOKEN = "remote-t0ken-of-the-tests"  # noqa: S105 - a dummy
 PUBLIC = "https://bridge.example.com"
-SECRETS = {"T_KEY": KEY, "T_TEST": TOKEN, "T_AWS": "secret", "T_AWS_ID": "AKIDEXAMPLE", "T_REMOTE": REMOTE_TOKEN}
+SECRETS = {
+    "T_KEY": KEY,
+    "T_TEST": TOKEN,
+    "T_AWS": "secret",
+    "T_AWS_ID": "AKIDEXAMPLE",
+    "T_REMOTE": REMOTE_TOKEN,
+    "T_SEAL": "s" * 32,
+}
 
 
 class Remote(Emulator):
@@ -97,6 +106,20 @@ class Stage:
         )
         return action.jobs[generation].id
 
+    async def hand_over(self, bridge: "Running", number: int = -1) -> tuple[int, Any]:
+        """Do what the Lambda function does with the event of an invocation; return status and answer."""
+        event = self.aws.lambda_event(self.aws.invocations[number])["CodePipeline.job"]
+        token = event["data"].get("continuationToken")
+        body = {"job_id": event["id"], "account_id": event["accountId"], "region": REGION}
+        more = {"continuation_token": token} if token else {}
+        return await bridge.api.call("POST", "/v1/agents/lambda/jobs", json={**body, **more})
+
+    def forward(self, clock: "Shifted", **by: float) -> None:
+        """Let time pass on both sides."""
+        step = timedelta(**by)
+        clock.ahead += step
+        self.aws.advance(step.total_seconds())
+
     async def answer(self, bridge: "Running", key: str | None = None, **body: Any) -> None:
         """Post the remote's webhook for the run with *key* (None: the only one); it must be taken."""
         run = self.remote.runs[key or next(iter(self.remote.runs))]
@@ -106,15 +129,21 @@ class Stage:
 
     @asynccontextmanager
     async def bridge(
-        self, *, roles: list[Role] | None = None, environ: Mapping[str, str] | None = None
+        self,
+        *,
+        roles: list[Role] | None = None,
+        environ: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+        config: str = "",
+        is_ready: bool = True,
     ) -> AsyncIterator["Running"]:
-        """Run a bridge until the block ends, then stop it as SIGTERM does."""
+        """Run a bridge until the block ends, then stop it as SIGTERM does. is_ready: wait until it is."""
         path = self.folder / "bridge.toml"
-        path.write_text(self.config)
-        config = load_config(path, environ={**SECRETS, **(environ or {})}, roles=roles)
+        path.write_text(config or self.config)
+        loaded = load_config(path, environ={**SECRETS, **(environ or {})}, roles=roles)
         stop = asyncio.Event()
         started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(serve(config, stop=stop, started=started.set_result))
+        task = asyncio.create_task(serve(loaded, stop=stop, started=started.set_result, clock=clock))
         watched: list[asyncio.Future[Any]] = [started, task]
         await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
@@ -122,11 +151,22 @@ class Stage:
         url = await started
         running = Running(url, Api(self.session, url), stop, task)
         try:
-            await running.ready(self.session)
+            if is_ready:
+                await running.ready(self.session)
             yield running
         finally:
             stop.set()
             await task
+
+
+class Shifted:
+    """The system's time, put forward by a test."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
 
 
 @dataclass
@@ -168,7 +208,7 @@ async def stage(
             f'public_url = "{PUBLIC}"\n[http]\nlisten = "127.0.0.1:0"\n'
             f'[broker]\nurl = "{broker or f"sqlite:///{folder}/bridge.db"}"\n'
             f'[store]\nurl = "{store or f"sqlite:///{folder}/bridge.db"}"\n'
-            '[callbacks]\nkeys = [{ id = "test", env = "T_KEY" }]\n'
+            '[callbacks]\nkeys = [{ id = "test", env = "T_KEY" }]\n[secrets]\nkeys = [{ id = "test", env = "T_SEAL" }]\n'
             '[clients.test]\ntoken_env = "T_TEST"\nroles = ["register", "read", "operate", "admin"]\ntargets = ["*"]\nsources = ["*"]\n'
             f'[targets.aws]\nconsumer = "codepipeline"\nregion = "{REGION}"\nendpoint_url = "{url}"\ntimeout = "5s"\n'
             f'access_key_id_env = "T_AWS_ID"\nsecret_access_key_env = "T_AWS"\n{sections}'

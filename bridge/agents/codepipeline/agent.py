@@ -7,7 +7,7 @@ stop of ours, and the next process goes on from the rows.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import random as system_random
 
 import structlog
@@ -29,7 +29,7 @@ from bridge.core.retry import LATER, RetryPolicy
 
 LOOK_S = 1.0
 """Between two looks at what is due."""
-NEWS_EVERY = 5
+NEWS_EVERY = 2
 """Every so many of them progress is looked for too."""
 MOST = 16
 """Works cared for at once because they were due: more would wait for a connection while their leases run."""
@@ -48,6 +48,7 @@ class _Tools:
     client_token: ClientToken
     policy: RetryPolicy
     random: Callable[[], float]
+    is_stopping: Callable[[], bool]
 
 
 class _Part:
@@ -77,13 +78,10 @@ class _Part:
             starter=self.starter,
             clock=tools.clock,
             continued=self.poller.poke,
+            is_stopping=tools.is_stopping,
             policy=tools.policy,
             random=tools.random,
         )
-
-
-async def _no_token(_client_id: str) -> str | None:
-    return None
 
 
 class CodepipelineAgents:
@@ -98,11 +96,13 @@ class CodepipelineAgents:
         db: Database,
         desk: Desk,
         clock: Clock,
-        client_token: ClientToken = _no_token,
+        client_token: ClientToken,
+        is_alone: bool = False,
         lease: timedelta = LEASE,
         policy: RetryPolicy = LATER,
         random: Callable[[], float] = system_random,
     ) -> None:
+        """Make them, not running. is_alone: no other process can use the store."""
         self._target = target
         self._db = db
         self._clock = clock
@@ -110,12 +110,17 @@ class CodepipelineAgents:
         self._under_way: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self.is_running = False
-        consumer.serve(self._claims)
-        tools = _Tools(consumer, self._claims, desk, clock, client_token, policy, random)
+        self._is_stopping = False
+        self._alone_since = clock.now() if is_alone else None
+        consumer.serve(self._claims, client_token)
+        tools = _Tools(consumer, self._claims, desk, clock, client_token, policy, random, lambda: self._is_stopping)
         self._parts = {name: _Part(name, settings, tools, self._begin) for name, settings in agents.items()}
 
     async def run(self) -> None:
         """Work until stop(). It may be run again after a fault."""
+        self._is_stopping = False
+        if self._alone_since is not None:  # what a death of ours left needs not wait for its leases
+            await self._claims.release_left(made_before=self._alone_since)
         works_of = [self._look_after()]
         works_of += [part.poller.run(part.caring) for part in self._parts.values() if not part.settings.is_lambda]
         self._tasks = [asyncio.create_task(work) for work in works_of]
@@ -129,6 +134,7 @@ class CodepipelineAgents:
 
     async def stop(self) -> None:
         """Take nothing new, let the steps under way end, give back what is left."""
+        self._is_stopping = True
         for task in self._tasks:
             task.cancel()
         if self._under_way:
@@ -163,13 +169,16 @@ class CodepipelineAgents:
                 _log.warning("store_away", during="look", target=self._target)
             await asyncio.sleep(LOOK_S)
 
+    def _is_news(self, agent: str, put_at: datetime, now: datetime) -> bool:
+        part = self._parts.get(agent)
+        return part is not None and now - put_at >= part.settings.progress
+
     async def _look(self, *, with_news: bool) -> None:
         now = self._clock.now()
         async with self._db.read() as tx:
             found = await works.due(tx, self._target, now=now)
-            for name, part in self._parts.items() if with_news else ():
-                news = await works.progressed(tx, name, put_before=now - part.settings.progress)
-                found += [(work_id, name) for work_id in news]
+            news = await works.progressed(tx, self._target) if with_news else []
+        found += [(work_id, agent) for work_id, agent, put_at in news if self._is_news(agent, put_at, now)]
         for work_id, agent in found[: max(MOST - len(self._under_way), 0)]:
             part_of = self._parts.get(agent)
             if part_of is not None and (claim := await self._claims.take(work_id)):

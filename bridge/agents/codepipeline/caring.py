@@ -74,6 +74,7 @@ class Caring:
         starter: Starter,
         clock: Clock,
         continued: Callable[[], None],
+        is_stopping: Callable[[], bool] = lambda: False,
         policy: RetryPolicy = LATER,
         random: Callable[[], float] = system_random,
     ) -> None:
@@ -84,6 +85,7 @@ class Caring:
         self._starter = starter
         self._clock = clock
         self._continued = continued
+        self._is_stopping = is_stopping
         self._policy = policy
         self._random = random
 
@@ -104,6 +106,8 @@ class Caring:
     async def _step(self, course: _Course) -> bool:
         """Make the next step; False: the claim is let go of."""
         work = course.work
+        if self._is_stopping():  # between two steps: the next process goes on from here
+            return await self._rest(course, self._clock.now())
         if work.job_id is None or work.putting is Putting.FINAL:  # the next job, or its resolution, brings it back
             return await self._rest(course, None)
         if work.putting is Putting.TOKEN:

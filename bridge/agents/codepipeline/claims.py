@@ -75,6 +75,11 @@ class Claims:
         async with self.db.write() as tx:
             await works.release(tx, prefix=self._prefix, now=self._clock.now())
 
+    async def release_left(self, *, made_before: datetime) -> None:
+        """End every claim made before that moment: no other process can be alive."""
+        async with self.db.write() as tx:
+            await works.release_left(tx, until=made_before + self._lease, now=self._clock.now())
+
     async def _write(self, claim: Claim, until: datetime | None, changes: Mapping[str, Any]) -> None:
         async with self.db.write() as tx:
             is_ours = await claim.save(tx, until=until, **changes)

@@ -5,13 +5,16 @@ end never both reach one job, and a claim that a death left says what may have b
 ended then ended by it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+
+from pydantic import SecretStr
 
 from bridge.agents.codepipeline.caring import DONE, GONE, REFUSED
 from bridge.agents.codepipeline.claims import ClaimLost, Claims
+from bridge.agents.codepipeline.gateway import ClientToken
 from bridge.consumers.codepipeline import Codepipeline, CodepipelineAddress, CodepipelineSettings
-from bridge.consumers.codepipeline.places import Answer, Job, Place
+from bridge.consumers.codepipeline.places import Answer, Job, Place, ThirdPartyJob
 from bridge.coordinator.store.works import Acknowledged, Claim, Putting, Work
 from bridge.core.errors import StoreUnavailable, Unreachable
 from bridge.core.event import BRIDGE, WAIT_EXPIRED, Event, EventData
@@ -24,8 +27,8 @@ HELD = NotYet("the work is being renewed")
 _NO_WORK = "no such work"
 _ENDED: Mapping[str, Callable[[str], Ending]] = {DONE: AlreadyDone, GONE: Gone, REFUSED: Refused}
 
-JobPlace = Callable[[Work], Place]
-"""Returns the place of a work's open job: custom, Lambda or third-party."""
+JobPlace = Callable[[Work], Awaitable[Place]]
+"""Returns the place of a work's open job: custom, Lambda or third-party; raises Refused where it cannot be answered."""
 
 
 class WorkingCodepipeline(Codepipeline):
@@ -34,10 +37,12 @@ class WorkingCodepipeline(Codepipeline):
     def __init__(self, settings: CodepipelineSettings, http: Http, *, clock: Clock | None = None) -> None:
         super().__init__(settings, http, clock=clock)
         self._claims: Claims | None = None
+        self._client_token: ClientToken
 
-    def serve(self, claims: Claims) -> None:
+    def serve(self, claims: Claims, client_token: ClientToken) -> None:
         """Answer for the works from now on; before the worker runs."""
         self._claims = claims
+        self._client_token = client_token
 
     async def ask(self, operation: str, members: Mapping[str, Any], *, is_put: bool) -> Answer:
         """Send one call for the agent; see Ask."""
@@ -48,8 +53,13 @@ class WorkingCodepipeline(Codepipeline):
             return super().place(address)
         return WorkPlace(address.work, self._claims, self._job, self.clock)
 
-    def _job(self, work: Work) -> Place:
-        return Job(self.ask, work.job_id or "")
+    async def _job(self, work: Work) -> Place:
+        if work.client_id is None:
+            return Job(self.ask, work.job_id or "")
+        token = await self._client_token(work.client_id)
+        if token is None:
+            raise Refused("no token is set for this third-party client: set it, then replay")
+        return ThirdPartyJob(self.ask, work.job_id or "", SecretStr(token))
 
 
 class WorkPlace:
@@ -68,7 +78,7 @@ class WorkPlace:
             return Sight(Standing.ANSWERED if work.ending == DONE else Standing.WAITING)  # resume() says how it ended
         if not work.is_held:
             return Sight(Standing.NOT_THERE, NO_JOB.reason)
-        return await self._job(work).look() if work.putting is Putting.FINAL else Sight(Standing.WAITING)
+        return await (await self._job(work)).look() if work.putting is Putting.FINAL else Sight(Standing.WAITING)
 
     async def resume(self, resolution: Resolution, sight: Sight | None) -> Ending:  # noqa: ARG002 - our own record says more
         """Put the final result on the open job; without one the next job is awaited."""
@@ -92,8 +102,8 @@ class WorkPlace:
         work = claim.work
         seen = Sight(Standing.WAITING) if is_in_doubt else None
         try:
-            ending = await self._job(work).resume(named(resolution, work.remote_id), seen)
-        except (Later, Unreachable, CredentialRefused) as fault:
+            ending = await (await self._job(work)).resume(named(resolution, work.remote_id), seen)
+        except (Later, Unreachable, CredentialRefused, Refused) as fault:
             is_clean = not (is_in_doubt or (isinstance(fault, Later) and fault.is_doubtful))
             await self._claims.let_go(claim, due_at=None, putting=None if is_clean else Putting.FINAL)
             raise

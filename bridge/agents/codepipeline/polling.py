@@ -18,7 +18,7 @@ from bridge.agents.codepipeline.desk import Desk
 from bridge.agents.codepipeline.gateway import Gateway, NoActionType, NoClient, NoJob
 from bridge.agents.codepipeline.job import Job
 from bridge.agents.codepipeline.settings import CodepipelineAgentSettings
-from bridge.agents.codepipeline.taking import NotOurs, Taking
+from bridge.agents.codepipeline.taking import Busy, NotOurs, Taking
 from bridge.coordinator.store import works
 from bridge.coordinator.store.engine import Database
 from bridge.core.errors import HttpFault, StoreUnavailable
@@ -29,6 +29,7 @@ from bridge.ops.faults import places
 
 SOON_S = (0.0, 1.0, 2.0, 4.0)
 """After a job that ended with a token: how long a next job takes to come is not documented."""
+MOST_PASSED = 100
 NO_TYPE_S = 300.0
 _FAULTS = (Later, HttpFault, CredentialRefused, StoreUnavailable)
 _log = structlog.get_logger(__name__)
@@ -62,6 +63,8 @@ class Poller:
         self._is_soon = asyncio.Event()
         self._soon: list[float] = []
         self._failures = 0
+        self._passed = 0
+        """New jobs that there was no room for: they are in the way of the next ones of our works."""
 
     def poke(self) -> None:
         """Poll soon: a next job is about to come."""
@@ -112,26 +115,25 @@ class Poller:
         room = max(self._settings.slots - opened, 0)
         if room + between == 0 or not self._desk.is_up:
             return
-        for job in await self._gateway.poll(room + between):
-            if await self._take(job, caring, may_begin=room > 0) and job.token is None:
+        jobs = await self._gateway.poll(room + between + self._passed)
+        for job in jobs:
+            self._begin(self._take(job, caring, may_begin=room > 0))
+            if job.token is None:
                 room -= 1
+        self._passed = min(self._passed + max(-room, 0), MOST_PASSED) if between and room < 0 else 0
 
-    async def _take(self, job: Job, caring: Caring, *, may_begin: bool) -> bool:
-        """Take one job; whatever is wrong with it touches no other."""
+    async def _take(self, job: Job, caring: Caring, *, may_begin: bool) -> None:
+        """Take one job and care for its work; whatever is wrong with it touches no other."""
         try:
             if self._settings.is_third_party:
                 job = await self._gateway.details(job.id, job.client_id)
             taken = await self._taking.take(job, may_begin=may_begin)
         except NotOurs:
             alarms.raise_alarm(self._agent, alarms.UNKNOWN_TOKEN)
-            return False
         except NoClient:
             alarms.raise_alarm(self._agent, alarms.NO_CLIENT, client_id=job.client_id)
-            return False
-        except (NoJob, *_FAULTS) as fault:
+        except (NoJob, Busy, *_FAULTS) as fault:  # nobody acknowledged it, so it is handed out again
             _log.warning("job_not_taken", agent=self._agent, fault=type(fault).__name__)
-            return False
-        if taken is None:
-            return False
-        self._begin(caring.care(taken.claim, job, is_fresh=taken.is_fresh))
-        return True
+        else:
+            if taken is not None:
+                await caring.care(taken.claim, job, is_fresh=taken.is_fresh)

@@ -4,6 +4,7 @@ A job without a token is new work, known by its action's execution. One with a t
 generation tells a late copy of an earlier job from the one that is awaited. Any other token is not ours: the job is left alone.
 """
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from bridge.coordinator.store.works import Acknowledged, Claim, Putting, Work
 from bridge.core.ports import Clock
 from bridge.core.signing import new_wait_id
 
+PATIENCE_S = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 _log = structlog.get_logger(__name__)
 
 
@@ -24,6 +26,10 @@ class Taken:
 
     claim: Claim
     is_fresh: bool
+
+
+class Busy(Exception):
+    """The work is being changed by somebody else, for longer than we wait."""
 
 
 class NotOurs(Exception):
@@ -47,6 +53,7 @@ class Taking:
 
         Raises:
             NotOurs: it was left alone.
+            Busy: it was not recorded, and is to be taken again.
             StoreUnavailable: it was not recorded, so it must not be acknowledged.
         """
         if job.token is None:
@@ -96,17 +103,23 @@ class Taking:
 
     async def _attach(self, seen: Work, job: Job, **changes: Any) -> Taken | None:
         """Make *job* the work's open one, if the work is still as *seen*."""
-        claim = await self._claims.take(seen.id)
-        if claim is None:
-            return None
-        if (claim.work.generation, claim.work.job_id, claim.work.putting) != (
-            seen.generation,
-            seen.job_id,
-            seen.putting,
-        ):
+        claim = await self._claim(seen)
+        if _place(claim.work) != _place(seen):  # what held it was at work on it: look again
             await self._claims.let_go(claim, due_at=self._clock.now())
-            return None
+            return await self.take(job)
         is_fresh = seen.job_id != job.id
         now_open = {"job_id": job.id, "nonce": job.nonce, "acknowledged": self._acknowledged, "putting": None}
         await self._claims.save(claim, **{**now_open, **changes})
         return Taken(claim, is_fresh)
+
+    async def _claim(self, seen: Work) -> Claim:
+        """Claim a work, which may be held for the length of a call: the Put that made this very job, as a rule."""
+        for pause_s in PATIENCE_S:
+            if claim := await self._claims.take(seen.id):
+                return claim
+            await asyncio.sleep(pause_s)
+        raise Busy
+
+
+def _place(work: Work) -> tuple[int, str | None, Putting | None]:
+    return work.generation, work.job_id, work.putting

@@ -47,6 +47,14 @@ _CALLS: list[tuple[str, str, str, str, type[BaseModel] | None, dict[int, type[Ba
         {204: None},
     ),
     ("delete", "/v1/third-party-clients/{client_id}", "Forget its token", "admin", None, {204: None}),
+    (
+        "post",
+        "/v1/agents/{agent}/jobs",
+        "Hand a job of a Lambda action over",
+        "register",
+        api.HandOverRequest,
+        {202: api.WorkAccepted},
+    ),
 ]
 _PAGE = ("limit", "cursor")
 _QUERY = {

@@ -142,17 +142,18 @@ async def due(tx: AsyncConnection, target: str, *, now: datetime) -> list[tuple[
     return [(row[0], row[1]) for row in await tx.execute(chosen.limit(_LIMIT))]
 
 
-async def progressed(tx: AsyncConnection, agent: str, *, put_before: datetime) -> list[str]:
-    """Return the held works whose wait tells another progress than their last result, put before that moment."""
+async def progressed(tx: AsyncConnection, target: str) -> list[tuple[str, str, datetime]]:
+    """Return (id, agent, last put) of the held works whose wait was taken back, or tells another progress than that put."""
     differs = waits.c.progress.is_not(None) & sa.or_(works.c.progress.is_(None), works.c.progress != waits.c.progress)
     chosen = (
-        sa.select(works.c.id)
+        sa.select(works.c.id, works.c.agent, works.c.put_at)
         .join(waits, waits.c.id == works.c.wait_id)
-        .where(works.c.agent == agent, IS_UNENDED, works.c.job_id.is_not(None), works.c.claimed_by.is_(None))
-        .where(works.c.putting.is_(None), works.c.put_at <= put_before)
-        .where(waits.c.state == State.OPEN.value, differs)
+        .where(works.c.target == target, IS_UNENDED, works.c.job_id.is_not(None), works.c.claimed_by.is_(None))
+        .where(works.c.putting.is_(None), works.c.put_at.is_not(None))
+        .where(sa.or_(waits.c.state == State.CANCELLED.value, sa.and_(waits.c.state == State.OPEN.value, differs)))
+        .order_by(works.c.put_at)
     )
-    return list((await tx.execute(chosen.limit(_LIMIT))).scalars())
+    return [(row[0], row[1], row[2]) for row in await tx.execute(chosen.limit(_LIMIT))]
 
 
 async def counts(tx: AsyncConnection, agent: str) -> tuple[int, int]:
@@ -164,8 +165,16 @@ async def counts(tx: AsyncConnection, agent: str) -> tuple[int, int]:
 
 async def release(tx: AsyncConnection, *, prefix: str, now: datetime) -> None:
     """Let go of every claim whose name begins with *prefix*: its process stops."""
-    mine = works.c.claimed_by.startswith(prefix, autoescape=True)
-    await tx.execute(sa.update(works).where(mine).values(claimed_by=None, claimed_until=None, due_at=now))
+    await _release(tx, works.c.claimed_by.startswith(prefix, autoescape=True), now=now)
+
+
+async def release_left(tx: AsyncConnection, *, until: datetime, now: datetime) -> None:
+    """Let go of every claim that ends by *until*: those who made them are known to be dead."""
+    await _release(tx, works.c.claimed_until <= until, now=now)
+
+
+async def _release(tx: AsyncConnection, chosen: sa.ColumnElement[bool], *, now: datetime) -> None:
+    await tx.execute(sa.update(works).where(chosen).values(claimed_by=None, claimed_until=None, due_at=now))
 
 
 async def prune(tx: AsyncConnection, *, before: datetime, most: int) -> int:
