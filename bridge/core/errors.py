@@ -11,6 +11,7 @@ BridgeError
 │   ├── UnsupportedEncoding 415
 │   ├── NotAllowed         405
 │   └── Expired            410  a callback URL of ours whose wait is over
+├── ErrandFailed           a sender's own host did not answer: 503, the sender tries again
 ├── BrokerUnavailable      nothing is known to be stored, nothing was settled; callers answer 503 or try again
 ├── Unroutable             the broker returned the message: nobody declared its queue
 ├── StoreUnavailable       the transaction did not happen; the coordinator stops consuming until the store is back
@@ -72,6 +73,10 @@ class NotAllowed(IntakeError):
 
 class Expired(IntakeError):
     status = HTTPStatus.GONE
+
+
+class ErrandFailed(BridgeError):
+    """What a source needs from its sender's own host could not be had now; nothing was published that was not published before."""
 
 
 class BrokerUnavailable(BridgeError):

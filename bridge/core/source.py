@@ -1,4 +1,4 @@
-"""Source: the base class of the files that say who calls us. verify() and normalise() are pure; neither does I/O."""
+"""Source: the base class of the files that say who calls us. It does no I/O: what it needs from outside it asks ingress for."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, get_args
 
 from bridge.core.event import Event
-from bridge.core.request import RawRequest, VerifiedRequest
+from bridge.core.request import Call, RawRequest, VerifiedRequest
 from bridge.core.settings import SourceSettings
 
 S = TypeVar("S", bound=SourceSettings)
@@ -19,6 +19,16 @@ class Answer(NamedTuple):
     status: HTTPStatus = HTTPStatus.ACCEPTED
     json: Any = None
     headers: Mapping[str, str] = MappingProxyType({})
+
+
+class Errand(NamedTuple):
+    """A GET that a source cannot do itself, for ingress to do.
+
+    base_url: made from the settings alone, never from a request; so a source has few of them.
+    """
+
+    base_url: str
+    call: Call
 
 
 class Source(Generic[S]):
@@ -42,6 +52,25 @@ class Source(Generic[S]):
     def __init__(self, name: str, settings: S) -> None:
         self.name = name
         self.settings = settings
+
+    def needs(self, raw: RawRequest) -> Errand | None:  # noqa: ARG002 - for senders whose public keys are fetched
+        """Return what must be fetched before verify() can judge *raw*, such as a signing certificate; None: nothing.
+
+        Raises:
+            IntakeError: *raw* would not count, whatever were fetched.
+        """
+        return None
+
+    def learn(self, raw: RawRequest, document: bytes) -> None:
+        """Keep the *document* that needs(raw) asked for.
+
+        Raises:
+            BadSignature: it is not what was asked for.
+        """
+
+    def owes(self, request: VerifiedRequest) -> Errand | None:  # noqa: ARG002 - for senders that want to be confirmed
+        """Return the call that the sender waits for, beside the answer; made after the broker has confirmed the events."""
+        return None
 
     def verify(self, raw: RawRequest, *, now: datetime) -> VerifiedRequest:
         """Prove who sent *raw*, over its exact bytes.

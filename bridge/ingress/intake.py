@@ -15,6 +15,7 @@ from bridge.core.ports import Broker, Clock, Outgoing
 from bridge.core.request import RawRequest
 from bridge.core.source import Answer, Source
 from bridge.core.topology import EVENTS, TRACEPARENT, Route
+from bridge.ingress.errands import Errands
 from bridge.sources.callback import Callback
 
 _chance = random.Random(os.urandom(32))  # noqa: S311 - trace ids have to differ, not to be secret
@@ -27,12 +28,21 @@ _HOOK = re.compile(r"/hooks/([a-z0-9][a-z0-9-]{0,62})(/[^/]+)?")
 class Intake:
     """The configured sources, and the callback URLs, in front of one broker."""
 
-    def __init__(self, *, broker: Broker, clock: Clock, sources: Mapping[str, Source[Any]], callback: Callback) -> None:
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        clock: Clock,
+        sources: Mapping[str, Source[Any]],
+        callback: Callback,
+        errands: Errands,
+    ) -> None:
         self._broker = broker
         self._clock = clock
         self._sources = sources
         self._signed = {f"/hooks/{name}": source for name, source in sources.items() if not source.settings.unsigned}
         self._callback = callback
+        self._errands = errands
 
     def find(self, path: str) -> Source[Any]:
         """Return the source that the raw *path* addresses; whether a secret in it is right, verify() says.
@@ -69,11 +79,16 @@ class Intake:
         Raises:
             IntakeError: the sender's fault; nothing was published.
             BrokerUnavailable, Unroutable: not known to be stored; the sender tries again.
+            ErrandFailed: the sender's own host did not answer us; the sender tries again.
         """
+        if (needed := source.needs(raw)) is not None:
+            source.learn(raw, await self._errands.fetch(needed))
         request = source.verify(raw, now=raw.received_at)
         events = source.normalise(request)
         if events:
             await self._broker.publish(*map(outgoing, events))
+        if (owed := source.owes(request)) is not None:
+            await self._errands.confirm(source.name, owed)
         return source.answer(request, events)
 
 

@@ -16,6 +16,7 @@ from aiohttp import HttpVersion11, StreamReader, web
 
 from bridge.core.errors import (
     BrokerUnavailable,
+    ErrandFailed,
     IntakeError,
     Malformed,
     TooLarge,
@@ -26,6 +27,7 @@ from bridge.core.errors import (
 from bridge.core.ports import Broker, Clock
 from bridge.core.signing import CallbackKeys
 from bridge.core.source import Answer, Source
+from bridge.ingress.errands import Errands
 from bridge.ingress.intake import Intake
 from bridge.ingress.limits import Budget, Busy, Guesses, Limits, Room
 from bridge.ops.problems import problem
@@ -70,7 +72,10 @@ class Ingress:
         observe: Observe | None = None,
     ) -> None:
         self._limits = limits or Limits()
-        self._intake = Intake(broker=broker, clock=clock, sources=sources, callback=Callback(keys))
+        self._errands = Errands()
+        self._intake = Intake(
+            broker=broker, clock=clock, sources=sources, callback=Callback(keys), errands=self._errands
+        )
         self._max_body_bytes = max_body_bytes
         self._budget = Budget(max(self._limits.max_bytes_under_way, 4 * max_body_bytes))
         self._guesses = Guesses(self._limits.guesses_per_minute)
@@ -94,8 +99,15 @@ class Ingress:
         except (BrokerUnavailable, Unroutable) as exc:
             log.warning("webhook_not_stored", source=name, reason=type(exc).__name__)
             response = problem(503, headers={"Retry-After": RETRY_AFTER_S})
+        except ErrandFailed as exc:
+            log.warning("webhook_not_settled", source=name, reason=str(exc))
+            response = problem(503, headers={"Retry-After": RETRY_AFTER_S})
         self._observe(name, response.status, monotonic() - began_s)
         return response
+
+    async def close(self) -> None:
+        """Let go of the connections to senders' own hosts."""
+        await self._errands.close()
 
     async def _take(self, request: web.BaseRequest, source: Source[Any], path: str, query: str) -> web.StreamResponse:
         """Read the body within its bounds and have it accepted; its room is taken until the answer is known."""

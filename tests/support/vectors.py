@@ -44,6 +44,8 @@ class Vector:
     secret: str | None
     now: datetime
     expect: dict[str, Any] = field(default_factory=dict)
+    case: dict[str, Any] = field(default_factory=dict)
+    """The recording as it is, for what one sender alone has."""
 
     def request(self, path: str | None = None) -> RawRequest:
         return RawRequest(self.method, path or self.path, "", self.headers, self.body, self.now)
@@ -74,6 +76,7 @@ def _read(folder: Path) -> Iterator[Vector]:
             secret=case["secret"],
             now=datetime.fromtimestamp(case.get("now") or 1_700_000_000, UTC),
             expect=case["expect"],
+            case=case,
         )
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bridge.core.errors import BadSignature, BrokerUnavailable, Expired, UnknownSource
 from bridge.core.event import Event, EventData, File, Outcome
+from bridge.ingress.errands import Errands
 from bridge.ingress.intake import Intake, new_traceparent, outgoing, serialise
 from bridge.sources.callback import Callback
 from tests.support.fakes import START, FakeClock
@@ -25,7 +26,7 @@ async def broker() -> RecordingBroker:
 
 @pytest.fixture
 async def intake(broker: RecordingBroker) -> Intake:
-    return Intake(broker=broker, clock=FakeClock(), sources=sources(), callback=Callback(KEYS))
+    return Intake(broker=broker, clock=FakeClock(), sources=sources(), callback=Callback(KEYS), errands=Errands())
 
 
 async def test_a_proven_request_becomes_a_confirmed_event(intake: Intake, broker: RecordingBroker) -> None:
