@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from scripts.benches import ingress, kill, line, mishaps, waits
+from scripts.benches import ingress, kill, line, mishaps, share, waits
 from scripts.benches.common import Section, say, write
 from scripts.benches.platforms import PLATFORMS
 
@@ -37,7 +37,18 @@ async def _mishaps(is_quick: bool) -> list[Section]:  # noqa: FBT001
     return [await mishaps.measure(rounds=2 if is_quick else 20)]
 
 
-BENCHES: dict[str, Bench] = {"ingress": _ingress, "line": _line, "waits": _waits, "kill": _kill, "mishaps": _mishaps}
+async def _share(is_quick: bool) -> list[Section]:  # noqa: FBT001
+    return [await share.measure(seconds=2 if is_quick else 15)]
+
+
+BENCHES: dict[str, Bench] = {
+    "ingress": _ingress,
+    "line": _line,
+    "waits": _waits,
+    "kill": _kill,
+    "mishaps": _mishaps,
+    "share": _share,
+}
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 
+from bridge.testing.circleci import TOKEN as CIRCLECI_TOKEN
 from scripts.benches.common import ROOT
 from tests.support.bridge_process import Api
 from tests.support.campaign import Waiting
@@ -28,6 +29,11 @@ class Platform:
     name = ""
     section = ""
     environ = {}  # type: ignore[var-annotated] # noqa: RUF012 - each has its own
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What its section says, with the secrets in it."""
+        raise NotImplementedError
 
     async def place(self, session: aiohttp.ClientSession) -> tuple[dict[str, Any], str]:
         """Make something wait; return its address and the name that the platform's log has for it."""
@@ -71,6 +77,10 @@ class JenkinsPlatform(Platform):
     section = '[targets.jenkins]\nconsumer = "jenkins"\nbase_url = "{url}"\nusername = "bridge"\ntoken_env = "TEST_TOKEN"\nconcurrency = 32\n'
     environ = {"TEST_TOKEN": "jenkins-token"}  # noqa: RUF012 - read only
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"base_url": self.url, "username": "bridge", "token": self.environ["TEST_TOKEN"]}
+
     async def place(self, session: aiohttp.ClientSession) -> tuple[dict[str, Any], str]:
         body = {"job": "job/app", "inputs": ["Go"]}
         async with session.post(f"{self.url}/_emulator/builds", json=body) as response:
@@ -93,6 +103,11 @@ class CodepipelinePlatform(Platform):
     )
     environ = {"TEST_ACCESS_KEY": "AKIDEXAMPLE", "TEST_SECRET_KEY": "secret"}  # noqa: RUF012 - read only
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        keys = {"access_key_id": "AKIDEXAMPLE", "secret_access_key": "secret"}
+        return {"region": "eu-west-1", "endpoint_url": self.url, **keys}
+
     async def prepare(self, session: aiohttp.ClientSession) -> None:
         async with session.patch(f"{self.url}/_emulator/knobs", json={"put_before_acknowledge": True}) as response:
             response.raise_for_status()
@@ -109,7 +124,35 @@ class CodepipelinePlatform(Platform):
         return str(json.loads(entry["body"])["jobId"])
 
 
-PLATFORMS: dict[str, type[Platform]] = {kind.name: kind for kind in (JenkinsPlatform, CodepipelinePlatform)}
+class CircleciPlatform(Platform):
+    """Approvals on hold in a known workflow: its jobs, the approval, and a look back for each."""
+
+    name = "circleci"
+    section = (
+        '[targets.circleci]\nconsumer = "circleci"\nbase_url = "{url}"\ntoken_env = "TEST_TOKEN"\nconcurrency = 32\n'
+    )
+    environ = {"TEST_TOKEN": CIRCLECI_TOKEN}  # noqa: RUF012 - read only
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"base_url": self.url, "token": CIRCLECI_TOKEN}
+
+    async def place(self, session: aiohttp.ClientSession) -> tuple[dict[str, Any], str]:
+        workflows = [{"name": "build", "jobs": [{"name": "hold", "type": "approval"}]}]
+        body = {"project": "gh/acme/app", "workflows": workflows}
+        async with session.post(f"{self.url}/_emulator/pipelines", json=body) as response:
+            (workflow,) = (await response.json())["workflows"]
+        return {"workflow_id": workflow["id"], "approval": "hold"}, workflow["id"]
+
+    def arrival(self, entry: dict[str, Any]) -> str | None:
+        if entry["method"] != "POST":
+            return None
+        return str(entry["path"].split("/")[4])
+
+
+PLATFORMS: dict[str, type[Platform]] = {
+    kind.name: kind for kind in (JenkinsPlatform, CodepipelinePlatform, CircleciPlatform)
+}
 
 
 @asynccontextmanager
