@@ -147,7 +147,7 @@ class Process:
         routes = HealthCalls(self._checks, self._refresh).routes()
         door = _ingress(self._config, self._broker, self._clock) if self._config.runs(Role.INGRESS) else None
         if self._coordinator is not None:
-            routes += self._coordinator.api().routes()
+            routes += [*self._coordinator.api().routes(), *_hand_over(self._config, self._coordinator, self._clock)]
         self._runner = runner = make_runner(
             routes, max_body_bytes=http.max_body_bytes, door=door, shutdown_s=DRAIN_S - 2 * _LAST_S
         )
