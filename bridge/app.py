@@ -146,6 +146,8 @@ class Process:
         http = self._config.http
         routes = HealthCalls(self._checks, self._refresh).routes()
         door = _ingress(self._config, self._broker, self._clock) if self._config.runs(Role.INGRESS) else None
+        if door is not None:
+            self._stack.push_async_callback(door.close)
         if self._coordinator is not None:
             routes += [*self._coordinator.api().routes(), *_hand_over(self._config, self._coordinator, self._clock)]
         self._runner = runner = make_runner(
