@@ -15,6 +15,7 @@ from tests.support.circleci_client import HOLD
 from tests.support.in_process import Bridge, bridge
 
 A, B = "gh/acme/a", "gh/acme/b"
+ENDED = "workflow.completed"
 SECRET = "webhook-secret-of-b"  # noqa: S105 - of these tests only
 ENVIRON = {"T_CIRCLECI": TOKEN, "T_CIRCLECI_HOOK": SECRET, "T_SEAL": "s" * 32}
 HELD: list[dict[str, Any]] = [
@@ -46,14 +47,19 @@ class Circleback:
         return self.circleci.start_pipeline(B, workflows, **more)
 
     async def wait_for(
-        self, a: Workflow, b: Pipeline, *, within: str = "1h", keys: dict[str, str] | None = None, **address: Any
+        self,
+        a: Workflow,
+        b: Pipeline,
+        *,
+        within: str = "1h",
+        keys: dict[str, str] | None = None,
+        kind: str | None = ENDED,
+        **address: Any,
     ) -> str:
-        """Register A's approval under B's pipeline (and further *keys*); return the wait's id."""
-        expected = {
-            "source": "circleci-b",
-            "type": "workflow.completed",
-            "keys": {"pipeline_id": b.id, **(keys or {})},
-        }
+        """Register A's approval under B's pipeline (and further *keys*); return the wait's id. kind: None for any event."""
+        expected = {"source": "circleci-b", "keys": {"pipeline_id": b.id, **(keys or {})}} | (
+            {"type": kind} if kind else {}
+        )
         place = {"workflow_id": a.id, "approval": "hold", **address}
         made = await self.bridge.api.register("circleci", place, timeout=within, expects=[expected])
         return str(made["id"])
@@ -62,12 +68,12 @@ class Circleback:
         shown: dict[str, Any] = await self.bridge.api.wait_until(wait, state)
         return shown
 
-    async def verdicts(self, number: int) -> list[str]:
-        """Return the verdicts of the ends of workflows, oldest first, once *number* have one that stands."""
+    async def verdicts(self, number: int, kind: str = ENDED) -> list[str]:
+        """Return the verdicts of the events of *kind*, oldest first, once *number* have one that stands."""
         async with asyncio.timeout(10):
             while True:
                 _, listed = await self.bridge.api.call("GET", "/v1/events?source=circleci-b&limit=500")
-                ends = [event["verdict"] for event in listed["items"] if event["type"] == "workflow.completed"]
+                ends = [event["verdict"] for event in listed["items"] if event["type"] == kind]
                 if len(ends) >= number and not {"early", "no_match"} & set(ends):
                     return ends[::-1]
                 await asyncio.sleep(0.02)
