@@ -90,7 +90,6 @@ async def trouble(dice: random.Random, one: Stage) -> None:
     for _ in range(FAULTS):
         method = dice.choice(("GET", "POST", "POST"))
         one.jenkins.fault(**dice.choice(KINDS), skip=dice.randrange(6), method=method, path="/job/|/crumb")
-    one.jenkins.fault(FaultKind.REFUSE, skip=dice.randrange(20), delay_s=0.2)
     one.jenkins.set_switches({"lose_answers": dice.randrange(4)})
     await asyncio.sleep(dice.uniform(0, 0.7))  # as above
     one.jenkins.restart(requests=dice.randrange(6))
