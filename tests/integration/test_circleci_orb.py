@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from bridge.testing.circleci import TOKEN as CIRCLECI_TOKEN
 from bridge.testing.circleci import CircleciEmulator
@@ -331,6 +333,24 @@ async def test_a_refusal_fails_the_step_and_says_why(
     assert words in ran.shown
     assert machine.exported == {}
     assert (await circle.bridge.api.call("GET", "/v1/waits"))[1]["items"] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["http://x/cb/$(id)", "http://x/cb/a'b", "<html>http://x/cb/a", "http://x/other", "", "http://x/cb/a b"]
+)
+async def test_what_is_no_callback_url_is_not_exported(circle: Circle, text: str) -> None:
+    """A proxy that answers 201 with something else cannot put words into the shell of the steps that follow."""
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(status=201, text=text)
+
+    app = web.Application()
+    app.router.add_post("/v1/waits", answer)
+    async with TestServer(app) as server:
+        machine = circle.job(circle.start(), BRIDGE_URL=str(server.make_url("/")))
+        ran = await machine.call("register")
+    assert (ran.code, machine.exported) == (1, {})
+    assert "answered 201, and not as the bridge does" in ran.shown
 
 
 async def test_an_approval_by_hand_is_no_result(circle: Circle) -> None:

@@ -33,15 +33,21 @@ Map call(Map args) {
     // An id of its own for each call: in parallel branches, loops and retries, and after a restart of Jenkins, which keeps
     // the hook. Nothing is counted, so nothing can be counted twice.
     hook.inputId = "${hook.name.replaceAll('[^A-Za-z0-9._~-]', '-')}-${UUID.randomUUID()}".toString()
-    Map address = [build_url: env.BUILD_URL, input_id: hook.inputId, parameters: Answer.EXPRESSIONS]
     Map wait = new Bridge(this, hook).register([
         target: hook.target,
-        address: address + [on_failure: args.onFailure ?: 'proceed'],
+        address: [
+            build_url: env.BUILD_URL,
+            input_id: hook.inputId,
+            parameters: Answer.EXPRESSIONS,
+            on_failure: args.onFailure ?: 'proceed',
+        ],
         timeout: args.timeout,
         expects: args.expects ?: [],
         labels: args.labels ?: [:],
     ], hook.inputId)
-    return hook + [id: wait.id, url: wait.callback_url]
+    hook.id = wait.id
+    hook.url = wait.callback_url
+    return hook
 }
 
 /** Say what keeps a wait from being asked for; empty for nothing. */

@@ -31,29 +31,29 @@ class Answer implements Serializable {
     @NonCPS
     static Map read(def given) {
         if (given == null) { // by an API call without parameters
-            return byHand([OUTCOME: 'succeeded'])
+            return result([OUTCOME: 'succeeded'], 'answered in Jenkins', null, true)
         }
         if (!(given instanceof Map) || !OUTCOMES.contains(given.get('OUTCOME'))) {
             return null
         }
-        if (given.containsKey('PAYLOAD') && !given.get('PAYLOAD')) { // the bridge leaves it out, or fills it
-            return byHand(given)
+        if (!given.containsKey('PAYLOAD')) {
+            return result(given, '', null, false)
         }
-        def payload = given.containsKey('PAYLOAD') ? Bridge.parse(given.get('PAYLOAD')) : [data: null]
-        if (!(payload instanceof Map)) {
-            return null
+        if (!given.get('PAYLOAD')) { // the bridge leaves it out, or fills it
+            return result(given, 'answered in Jenkins', null, true)
         }
-        return map(given, payload.get('data')) + [isComplete: given.containsKey('PAYLOAD')]
+        def payload = Bridge.parse(given.get('PAYLOAD'))
+        return payload instanceof Map ? result(given, '', payload.get('data'), true) : null
     }
 
     @NonCPS
-    private static Map byHand(Map given) {
-        Map result = map(given, null)
-        return result + [summary: result.get('summary') ?: 'answered in Jenkins', isComplete: true]
-    }
-
-    @NonCPS
-    private static Map map(Map given, def data) {
-        return [outcome: given.get('OUTCOME'), summary: given.get('SUMMARY') ?: '', url: given.get('URL') ?: '', data: data]
+    private static Map result(Map given, String unsaid, def data, boolean isComplete) {
+        return [
+            outcome: given.get('OUTCOME'),
+            summary: given.get('SUMMARY') ?: unsaid,
+            url: given.get('URL') ?: '',
+            data: data,
+            isComplete: isComplete,
+        ]
     }
 }
