@@ -325,7 +325,10 @@ async def test_shapes_of_errors(shape: str, content: str, text: str) -> None:
 
 async def test_two_rate_limits_both_count() -> None:
     """Each family tells its own; the one that is used up refuses, until its own end."""
-    limits: dict[str, Any] = {"rate_limit": {"limit": 9, "window_s": 1}, "rate_limit_legacy": {"limit": 1, "window_s": 60}}
+    limits: dict[str, Any] = {
+        "rate_limit": {"limit": 9, "window_s": 1},
+        "rate_limit_legacy": {"limit": 1, "window_s": 60},
+    }
     async with served(CircleciEmulator(**limits)) as client:
         first, second = await client.get("/me"), await client.get("/me")
         assert (first.status, second.status) == (200, 429)
