@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from scripts.benches import ingress, kill, line, mishaps, share, waits
+from scripts.benches import agent, ingress, kill, line, mishaps, share, waits
 from scripts.benches.common import Section, say, write
 from scripts.benches.platforms import PLATFORMS
 
@@ -41,6 +41,10 @@ async def _share(is_quick: bool) -> list[Section]:  # noqa: FBT001
     return [await share.measure(seconds=2 if is_quick else 15)]
 
 
+async def _agent(is_quick: bool) -> list[Section]:  # noqa: FBT001
+    return [await agent.measure(seconds=15 if is_quick else 120)]
+
+
 BENCHES: dict[str, Bench] = {
     "ingress": _ingress,
     "line": _line,
@@ -48,6 +52,7 @@ BENCHES: dict[str, Bench] = {
     "kill": _kill,
     "mishaps": _mishaps,
     "share": _share,
+    "agent": _agent,
 }
 
 
