@@ -12,7 +12,19 @@ from bridge.core.errors import Unanswered
 from bridge.core.event import Outcome
 from bridge.core.ports import Broker
 from bridge.testing.emulator import FaultKind
-from tests.support.codepipeline_stage import FAILURE, GET, KEYS, NEGATIVE, SUCCESS, line, puts, stage, told
+from tests.support.codepipeline_stage import (
+    FAILURE,
+    GET,
+    KEYS,
+    NEGATIVE,
+    SUCCESS,
+    files_with,
+    line,
+    page,
+    puts,
+    stage,
+    told,
+)
 from tests.support.fakes import eventually
 from tests.support.in_process import local
 
@@ -376,6 +388,7 @@ async def test_codepipeline_case_27_too_many_variables_fail_the_job(length: int,
     async with stage() as one:
         await one.send(await one.hold(), body={"output_variables": {"V": "x" * length}})
         assert await one.ending() == ending
+        assert (await one.aws.latest())["status"] == ("Succeeded" if ending == "done" else "Failed")
         assert [status for _, _, status in one.traffic] == [200]
         assert one.calls == [SUCCESS if ending == "done" else FAILURE]
 
@@ -509,3 +522,105 @@ async def test_codepipeline_case_06_the_same_webhook_twice_is_one_put(tmp_path: 
         await told(made, "/v1/events", "'duplicate'")
         assert puts(codepipeline) == ["CodePipeline_20150709.PutJobSuccessResult"]
         assert [effect.kind for effect in codepipeline.effects] == ["job.succeeded"]
+
+
+async def test_codepipeline_case_35_a_look_leaves_no_trace(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Through a whole bridge, with a look in doubt and a dead letter: not in logs, metrics, queue, store or dead letters."""
+    caplog.set_level("DEBUG")
+    secret = "c0nfig-s3cret"  # noqa: S105 - a dummy
+    with structlog.testing.capture_logs() as logs:
+        async with line(tmp_path, broker="sqlite") as (made, codepipeline, aws):
+            codepipeline.start_execution(configuration={"Password": secret})
+            job = await aws.take()
+            caplog.clear()
+            codepipeline.fault(FaultKind.RESET_AFTER, path=f"{SUCCESS}$")
+            for client, state in (("first", "resolved"), ("second", "undeliverable")):
+                wait = await made.api.register("aws", {"job_id": job["id"]}, labels={"try": client})
+                assert await made.post(local(made, wait["callback_url"])) == 202
+                await made.api.wait_until(wait["id"], state)
+            paths = ("/metrics", "/v1/dead-letters", "/v1/waits", "/v1/events")
+            shown = [await page(made, path) for path in paths]
+    assert f"CodePipeline_20150709.{GET}" in [entry.headers.get("x-amz-target") for entry in codepipeline.log]
+    ours = [record.getMessage() for record in caplog.records if not record.name.startswith(("boto", "urllib3"))]
+    told_anywhere = f"{shown} {logs} {ours}"
+    for hidden in (secret, "artifact-secret", "artifact-session"):
+        assert hidden not in told_anywhere
+    assert files_with(tmp_path, secret) == []
+    assert files_with(tmp_path, "artifact-secret") == []
+
+
+# --- 38: stopped
+
+
+async def test_codepipeline_case_38_a_stopped_and_abandoned_pipeline(broker: Broker) -> None:
+    """Handled as 16: InvalidJobState at the first Put, one request, no failure Put; told, and kept as a dead letter."""
+    async with stage(broker=broker) as one:
+        job = await one.hold()
+        one.codepipeline.stop_execution(one.codepipeline.executions[0].id, abandon=True)
+        await one.send(job)
+        report = await one.rig.final()
+        assert (report.result, report.reason) == ("undeliverable", "gone")
+        assert "stopped" in report.note
+        assert one.calls == [SUCCESS]
+        assert one.effects == []
+        assert one.codepipeline.executions[0].status == "Stopped"
+        await eventually(lambda: one.rig.dead == ["gone"])
+
+
+@pytest.mark.parametrize("outcome", [Outcome.SUCCEEDED, *NEGATIVE])
+async def test_codepipeline_case_38_abandoned_in_doubt(outcome: Outcome) -> None:
+    """After a lost answer nothing tells our result from an abandoned job: already done, unconfirmed, whatever it was."""
+    async with stage() as one:
+        job = await one.hold()
+        one.codepipeline.stop_execution(one.codepipeline.executions[0].id, abandon=True)
+        await one.send(job, outcome, is_resent=True)
+        report = await one.rig.final()
+        assert (report.ending, report.note.startswith("unconfirmed")) == ("already-done", True)
+        assert one.effects == []
+
+
+async def test_codepipeline_case_38_stopped_but_not_abandoned() -> None:
+    """A pipeline that waits for its actions to end takes the result, and stops then."""
+    async with stage() as one:
+        job = await one.hold()
+        one.codepipeline.stop_execution(one.codepipeline.executions[0].id, abandon=False)
+        await one.send(job)
+        assert await one.ending() == "done"
+        assert one.effects == [("job.succeeded", job)]
+        assert one.codepipeline.executions[0].status == "Stopped"
+
+
+# --- what no page of AWS settles, both ways (the page's section 13)
+
+
+@pytest.mark.parametrize(("is_taken", "ending"), [(True, "done"), (False, "gone")])
+async def test_a_put_before_the_acknowledgement(ending: str, *, is_taken: bool) -> None:
+    """A job that nobody acknowledged takes a result or does not: put once, or told as gone, never asked for again."""
+    async with stage(put_before_acknowledge=is_taken) as one:
+        one.codepipeline.start_execution("demo")
+        (job,) = await one.aws.poll()
+        await one.send(job["id"])
+        assert await one.ending() == ending
+        assert one.calls == [SUCCESS]
+
+
+@pytest.mark.parametrize(("known_s", "ending"), [(None, "already-done"), (0, "gone")])
+async def test_an_ended_job_is_known_for_a_while(known_s: float | None, ending: str) -> None:
+    """The id of an ended job may be forgotten before our repeat: an end with a word of it, one effect, no loop."""
+    async with stage(finished_known_s=known_s) as one:
+        job = await one.hold()
+        one.codepipeline.fault(FaultKind.RESET_AFTER, path=f"{SUCCESS}$")
+        await one.send(job)
+        report = await one.rig.final()
+        assert report.ending == ending
+        assert ("ended" in report.note) is True
+        assert one.effects == [("job.succeeded", job)]
+
+
+@pytest.mark.parametrize("omitted", ["pipelineContext", "artifactCredentials", "actionConfiguration", "inputArtifacts"])
+async def test_a_job_s_data_may_lack_anything(omitted: str) -> None:
+    """Every member is optional: a look in doubt needs none of them."""
+    async with stage(omit_data=(omitted,)) as one:
+        job = await one.hold()
+        await one.send(job, is_resent=True)
+        assert await one.ending() == "done"

@@ -13,6 +13,7 @@ from bridge.core.event import EventData, Outcome
 from bridge.core.ports import Broker
 from bridge.sealing import Sealing
 from bridge.testing.codepipeline import CodepipelineEmulator
+from tests.support.bridge_process import TOKEN
 from tests.support.codepipeline_boto3 import REGION, Boto, boto
 from tests.support.in_process import Bridge, bridge
 from tests.support.worker_rig import WorkerRig, worker_rig
@@ -97,8 +98,10 @@ async def stage(
 
 
 @asynccontextmanager
-async def line(folder: Path, *, more: str = "") -> AsyncIterator[tuple[Bridge, CodepipelineEmulator, Boto]]:
-    """Run a whole bridge with CodePipeline as a target; its key is in files. more: further sections of the config."""
+async def line(
+    folder: Path, *, more: str = "", broker: str = "memory"
+) -> AsyncIterator[tuple[Bridge, CodepipelineEmulator, Boto]]:
+    """Run a whole bridge with CodePipeline as a target; its key is in files. more: further sections; broker: `memory` or `sqlite`."""
     (folder / "key-id").write_text(KEYS["access_key_id"])
     (folder / "key").write_text(KEYS["secret_access_key"])
     codepipeline = CodepipelineEmulator()
@@ -107,7 +110,8 @@ async def line(folder: Path, *, more: str = "") -> AsyncIterator[tuple[Bridge, C
             f'[targets.aws]\nconsumer = "codepipeline"\n{toml(endpoints(url))}'
             'access_key_id_file = "key-id"\nsecret_access_key_file = "key"\n'
         )
-        async with bridge(folder, more=target + more) as made:
+        queue = "memory:" if broker == "memory" else f"sqlite:///{folder}/broker.db"
+        async with bridge(folder, broker=queue, more=target + more) as made:
             yield made, codepipeline, aws
 
 
@@ -128,3 +132,9 @@ async def told(made: Bridge, path: str, word: str) -> None:
 def files_with(folder: Path, text: str) -> list[str]:
     """Return the names of the files that hold *text*: the store's, the config."""
     return [path.name for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+
+
+async def page(made: Bridge, path: str) -> str:
+    """Return the text at *path*, as whoever may read everything gets it."""
+    async with made.session.get(f"{made.url}{path}", headers={"Authorization": f"Bearer {TOKEN}"}) as response:
+        return await response.text()
