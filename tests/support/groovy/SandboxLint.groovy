@@ -34,7 +34,7 @@ class SandboxLint {
         library.eachFileRecurse { if (it.name.endsWith('.groovy')) unit.addSource(it) }
         unit.compile(Phases.SEMANTIC_ANALYSIS)
         Set own = unit.AST.classes*.name as Set
-        List methods = unit.AST.classes.collectMany { it.methods }
+        Set methods = unit.AST.classes.collectMany { it.methods*.name } as Set
         List found = []
         unit.iterator().each { SourceUnit source ->
             source.AST.classes.each { new Visitor(source, own, methods, found).visitClass(it) }
@@ -46,15 +46,13 @@ class SandboxLint {
         private final SourceUnit source
         private final Set own
         private final Set methods
-        private final Set mapMethods
         private final List found
         private boolean isNonCps
 
-        Visitor(SourceUnit source, Set own, List methods, List found) {
+        Visitor(SourceUnit source, Set own, Set methods, List found) {
             this.source = source
             this.own = own
-            this.methods = methods*.name as Set
-            this.mapMethods = methods.findAll { it.returnType.name == 'java.util.Map' }*.name as Set
+            this.methods = methods
             this.found = found
         }
 
@@ -135,23 +133,7 @@ class SandboxLint {
             if (binary.operation.text == '=~') {
                 forbid(binary, 'a matcher, which no restart survives')
             }
-            if (binary.operation.text in ['+', '+=', '<<'] && isMap(binary.leftExpression)) { // DefaultGroovyMethods.plus of maps
-                forbid(binary, "maps by ${binary.operation.text}")
-            }
             super.visitBinaryExpression(binary)
-        }
-
-        private boolean isMap(Expression expression) {
-            if (expression instanceof MethodCallExpression) {
-                return expression.methodAsString in mapMethods
-            }
-            if (expression instanceof StaticMethodCallExpression) {
-                return expression.method in mapMethods
-            }
-            if (expression instanceof VariableExpression) {
-                return expression.accessedVariable?.type?.name == 'java.util.Map'
-            }
-            return expression instanceof MapExpression
         }
 
         void visitMethodPointerExpression(MethodPointerExpression pointer) { forbid(pointer, 'a method pointer') }

@@ -13,16 +13,10 @@ class Forbidden implements Serializable {
         steps.getClass() // finds: step getClass
         given.keySet().each { steps.error(it) } // finds: method each; a closure that is no step's body
         def match = text =~ 'a' // finds: a matcher, which no restart survives
-        def more = given + [a: 1] // finds: maps by +
-        given += [a: 1] // finds: maps by +=
-        more = made() + given // finds: maps by +
-        more = [a: 1] << given // finds: maps by <<
         def name = given.class // finds: property given.class
         def path = File.separator // finds: property java.io.File.separator
         def pointer = text.&trim // finds: a method pointer
     }
-
-    Map made() { return [:] }
 
     @com.cloudbees.groovy.cps.NonCPS
     def waits() {
