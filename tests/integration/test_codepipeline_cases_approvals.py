@@ -149,6 +149,7 @@ async def test_codepipeline_case_23_a_permission_of_one_pipeline_stops_no_other(
         await answer(one, token=begin(one).action.token)
         report = await one.rig.final()
         assert (report.reason, PUT in report.note) == ("refused", True)
+        assert await one.rig.consumer.health() == "up"
         await one.send(job, wait="job")
         assert await one.ending("job") == "done"
         assert not one.rig.worker.status.is_breaker_open

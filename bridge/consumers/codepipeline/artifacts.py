@@ -13,7 +13,7 @@ URL holds the session's token: it goes to the remote alone, and into no queue, l
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote
@@ -79,7 +79,7 @@ class JobArtifacts:
     outputs: tuple[Artifact, ...]
     kms_key: str
     read_at: datetime
-    keys: _Keys | None = field(repr=False)
+    keys: _Keys | None
 
     @classmethod
     def read(cls, data: Data, *, now: datetime) -> Self:
