@@ -48,7 +48,7 @@ _agent_alarms = Counter(
     registry=REGISTRY,
 )
 _works = Gauge(
-    "bridge_works", "Works of an agent: job held, or between two jobs.", ["agent", "state"], registry=REGISTRY
+    "bridge_works", "Works of an agent: at the remote, or between two jobs.", ["agent", "state"], registry=REGISTRY
 )
 _unknown_clients = Counter(
     "bridge_unknown_clients",
@@ -128,9 +128,9 @@ def count_agent_alarm(agent: str, reason: str) -> None:
     _agent_alarms.labels(agent, reason).inc()
 
 
-def show_works(agent: str, *, held: int, between: int) -> None:
-    """Show an agent's works: those whose job is held, and those between two jobs."""
-    _works.labels(agent, "held").set(held)
+def show_works(agent: str, *, at_remote: int, between: int) -> None:
+    """Show an agent's works: those that the remote is at, and those whose next job is awaited."""
+    _works.labels(agent, "at_remote").set(at_remote)
     _works.labels(agent, "between").set(between)
 
 

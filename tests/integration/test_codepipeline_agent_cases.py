@@ -15,7 +15,7 @@ from bridge.core.errors import StoreUnavailable
 from bridge.testing.codepipeline import PipelineExecution
 from bridge.testing.emulator import FaultKind
 from tests.support.bridge_process import BridgeProcess, Setup
-from tests.support.codepipeline_agent import LOAD_TEST, SECRETS, Running, Shifted, Stage, agent_section, stage
+from tests.support.codepipeline_agent import LOAD_TEST, SECRETS, Running, Shifted, Stage, agent_section, stage, stored
 from tests.support.codepipeline_boto3 import boto
 
 ACK, SUCCESS, FAILURE, DETAILS = "AcknowledgeJob", "PutJobSuccessResult", "PutJobFailureResult", "GetJobDetails"
@@ -308,11 +308,6 @@ async def test_codepipeline_case_37_a_wait_ends_once_by_its_deadline(tmp_path: P
 
 def partner_stage(folder: Path, **knobs: Any) -> Any:
     return stage(folder, agents=agent_section("{remote}", action_type=PARTNER), **knobs)
-
-
-def stored(folder: Path) -> bytes:
-    """Return all that broker and store have written."""
-    return b"".join(path.read_bytes() for path in folder.iterdir() if path.is_file())
 
 
 async def connect(bridge: Running, client_id: str, token: str) -> None:

@@ -187,6 +187,11 @@ class Running:
                 await asyncio.sleep(0.01)
 
 
+def stored(folder: Path) -> bytes:
+    """Return all that broker and store have written."""
+    return b"".join(path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file())
+
+
 def agent_section(remote: str, *, name: str = "loadtest", action_type: str = LOAD_TEST, more: str = "") -> str:
     category, owner, provider, version = action_type.split("/")
     return (
@@ -211,6 +216,7 @@ async def stage(
             '[callbacks]\nkeys = [{ id = "test", env = "T_KEY" }]\n[secrets]\nkeys = [{ id = "test", env = "T_SEAL" }]\n'
             '[clients.test]\ntoken_env = "T_TEST"\nroles = ["register", "read", "operate", "admin"]\ntargets = ["*"]\nsources = ["*"]\n'
             f'[targets.aws]\nconsumer = "codepipeline"\nregion = "{REGION}"\nendpoint_url = "{url}"\ntimeout = "5s"\n'
+            f's3_endpoint_url = "{url}/s3"\n'
             f'access_key_id_env = "T_AWS_ID"\nsecret_access_key_env = "T_AWS"\n{sections}'
         )
         yield Stage(folder, aws, remote, session, config)

@@ -4,7 +4,7 @@ The agent, its store, the worker and the coordinator are real; AWS is the emulat
 that knows a repeated call by its key.
 """
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
@@ -53,7 +53,7 @@ class Runs:
         self.started: dict[str, str] = {}
         self.called_back: set[str] = set()
 
-    async def start(self, work: Work, job: Job, made: Registered) -> Started:
+    async def start(self, work: Work, job: Job, made: Registered, _inputs: Sequence[Mapping[str, str]]) -> Started:
         key = job.context["action_execution_id"]
         self._line.crashes.place()
         self.asked.append((key, made.wait.id))

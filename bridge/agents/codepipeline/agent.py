@@ -12,6 +12,7 @@ from random import random as system_random
 
 import structlog
 
+from bridge.agents.codepipeline.artifacts import Artifacts
 from bridge.agents.codepipeline.caring import Caring
 from bridge.agents.codepipeline.claims import LEASE, Claims
 from bridge.agents.codepipeline.desk import Desk
@@ -42,6 +43,7 @@ class _Tools:
     """What every agent of a target shares."""
 
     consumer: WorkingCodepipeline
+    artifacts: Artifacts
     claims: Claims
     desk: Desk
     clock: Clock
@@ -76,6 +78,7 @@ class _Part:
             desk=tools.desk,
             gateway=gateway,
             starter=self.starter,
+            artifacts=tools.artifacts,
             clock=tools.clock,
             continued=self.poller.poke,
             is_stopping=tools.is_stopping,
@@ -112,8 +115,19 @@ class CodepipelineAgents:
         self.is_running = False
         self._is_stopping = False
         self._alone_since = clock.now() if is_alone else None
-        consumer.serve(self._claims, client_token)
-        tools = _Tools(consumer, self._claims, desk, clock, client_token, policy, random, lambda: self._is_stopping)
+        self._artifacts = Artifacts(consumer.settings, consumer.ask, client_token, clock=clock)
+        consumer.serve(self._claims, client_token, self._artifacts)
+        tools = _Tools(
+            consumer,
+            self._artifacts,
+            self._claims,
+            desk,
+            clock,
+            client_token,
+            policy,
+            random,
+            lambda: self._is_stopping,
+        )
         self._parts = {name: _Part(name, settings, tools, self._begin) for name, settings in agents.items()}
 
     async def run(self) -> None:
@@ -152,6 +166,7 @@ class CodepipelineAgents:
             _log.warning("claims_left", target=self._target)  # they end by themselves
         for part in self._parts.values():
             await part.starter.close()
+        await self._artifacts.close()
 
     def _begin(self, care: Awaitable[None]) -> None:
         task = asyncio.ensure_future(care)

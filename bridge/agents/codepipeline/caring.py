@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 
 from bridge.agents.codepipeline import alarms
+from bridge.agents.codepipeline.artifacts import Artifacts
 from bridge.agents.codepipeline.claims import ClaimLost, Claims
 from bridge.agents.codepipeline.desk import Desk
 from bridge.agents.codepipeline.gateway import IN_PROGRESS, INVALID_NONCE, Gateway, NoClient, NoJob
@@ -72,6 +73,7 @@ class Caring:
         desk: Desk,
         gateway: Gateway,
         starter: Starter,
+        artifacts: Artifacts,
         clock: Clock,
         continued: Callable[[], None],
         is_stopping: Callable[[], bool] = lambda: False,
@@ -83,6 +85,7 @@ class Caring:
         self._desk = desk
         self._gateway = gateway
         self._starter = starter
+        self._artifacts = artifacts
         self._clock = clock
         self._continued = continued
         self._is_stopping = is_stopping
@@ -191,7 +194,7 @@ class Caring:
 
     async def _try_start(self, work: Work, job: Job, made: Registered) -> Started | NotStarted:
         try:
-            return await self._starter.start(work, job, made)
+            return await self._starter.start(work, job, made, await self._artifacts.links(job))
         except (Later, HttpFault):
             if self._clock.now() - work.created_at < self._settings.start.give_up:
                 raise

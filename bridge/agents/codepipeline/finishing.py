@@ -10,15 +10,28 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from bridge.agents.codepipeline.artifacts import Artifacts
 from bridge.agents.codepipeline.caring import DONE, GONE, REFUSED
 from bridge.agents.codepipeline.claims import ClaimLost, Claims
 from bridge.agents.codepipeline.gateway import ClientToken
 from bridge.consumers.codepipeline import Codepipeline, CodepipelineAddress, CodepipelineSettings
 from bridge.consumers.codepipeline.places import Answer, Job, Place, ThirdPartyJob
+from bridge.consumers.codepipeline.results import FailureType
 from bridge.coordinator.store.works import Acknowledged, Claim, Putting, Work
 from bridge.core.errors import StoreUnavailable, Unreachable
-from bridge.core.event import BRIDGE, WAIT_EXPIRED, Event, EventData
-from bridge.core.outcome import AlreadyDone, CredentialRefused, Ending, Gone, Later, NotYet, Refused, Sight, Standing
+from bridge.core.event import BRIDGE, WAIT_EXPIRED, Event, EventData, Outcome
+from bridge.core.outcome import (
+    AlreadyDone,
+    CredentialRefused,
+    Done,
+    Ending,
+    Gone,
+    Later,
+    NotYet,
+    Refused,
+    Sight,
+    Standing,
+)
 from bridge.core.ports import Clock, Http
 from bridge.core.resolution import Resolution
 
@@ -38,10 +51,12 @@ class WorkingCodepipeline(Codepipeline):
         super().__init__(settings, http, clock=clock)
         self._claims: Claims | None = None
         self._client_token: ClientToken
+        self._artifacts: Artifacts
 
-    def serve(self, claims: Claims, client_token: ClientToken) -> None:
+    def serve(self, claims: Claims, client_token: ClientToken, artifacts: Artifacts) -> None:
         """Answer for the works from now on; before the worker runs."""
         self._claims = claims
+        self._artifacts = artifacts
         self._client_token = client_token
 
     async def ask(self, operation: str, members: Mapping[str, Any], *, is_put: bool) -> Answer:
@@ -51,7 +66,7 @@ class WorkingCodepipeline(Codepipeline):
     def place(self, address: CodepipelineAddress) -> Place:
         if address.work is None or self._claims is None:
             return super().place(address)
-        return WorkPlace(address.work, self._claims, self._job, self.clock)
+        return WorkPlace(address.work, self._claims, self._job, self._artifacts, self.clock)
 
     async def _job(self, work: Work) -> Place:
         if work.client_id is None:
@@ -65,10 +80,11 @@ class WorkingCodepipeline(Codepipeline):
 class WorkPlace:
     """One work."""
 
-    def __init__(self, work_id: str, claims: Claims, job: JobPlace, clock: Clock) -> None:
+    def __init__(self, work_id: str, claims: Claims, job: JobPlace, artifacts: Artifacts, clock: Clock) -> None:
         self._id = work_id
         self._claims = claims
         self._job = job
+        self._artifacts = artifacts
         self._clock = clock
 
     async def look(self) -> Sight:
@@ -102,7 +118,9 @@ class WorkPlace:
         work = claim.work
         seen = Sight(Standing.WAITING) if is_in_doubt else None
         try:
-            ending = await (await self._job(work)).resume(named(resolution, work.remote_id), seen)
+            ending = await self._apply(claim, named(resolution, work.remote_id), seen)
+        except Gone as gone:
+            ending = gone
         except (Later, Unreachable, CredentialRefused, Refused) as fault:
             is_clean = not (is_in_doubt or (isinstance(fault, Later) and fault.is_doubtful))
             await self._claims.let_go(claim, due_at=None, putting=None if is_clean else Putting.FINAL)
@@ -119,6 +137,17 @@ class WorkPlace:
         how = {Gone: GONE, Refused: REFUSED}.get(type(ending), DONE)
         await self._claims.let_go(claim, due_at=None, putting=None, ended_at=self._clock.now(), ending=how)
         return ending
+
+    async def _apply(self, claim: Claim, resolution: Resolution, seen: Sight | None) -> Ending:
+        """Write the output artifacts, then put the result: with it the pipeline goes on, and reads them."""
+        place = await self._job(claim.work)
+        try:
+            if await self._artifacts.publish(claim.work, resolution):
+                await self._claims.save(claim)
+        except Refused as refused:  # a failure then: without its artifacts the pipeline must not go on, nor hang
+            ending = await place.resume(failed(resolution, refused.reason), seen)
+            return Refused(f"a failure was put instead: {refused.reason}") if isinstance(ending, Done) else ending
+        return await place.resume(resolution, seen)
 
     async def _found(self) -> Work:
         try:
@@ -138,6 +167,15 @@ def named(resolution: Resolution, remote_id: str | None) -> Resolution:
     event = resolution.event or _timer(resolution)
     data = event.data.model_copy(update={"body": {**fields, "external_execution_id": remote_id}})
     return resolution.model_copy(update={"event": event.model_copy(update={"data": data})})
+
+
+def failed(resolution: Resolution, why: str) -> Resolution:
+    """Return the failure that is put when the output artifacts cannot be written."""
+    fields = resolution.body if isinstance(resolution.body, dict) else {}
+    said = {**fields, "summary": why, "failure_type": FailureType.PERMISSION_ERROR.value}
+    event = resolution.event or _timer(resolution)
+    data = event.data.model_copy(update={"body": said})
+    return resolution.model_copy(update={"outcome": Outcome.FAILED, "event": event.model_copy(update={"data": data})})
 
 
 def _timer(resolution: Resolution) -> Event:

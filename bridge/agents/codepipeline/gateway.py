@@ -72,9 +72,7 @@ class Gateway:
         Raises:
             NoJob, NoClient: what is said there.
         """
-        members = {"jobId": job_id, **await self._token(client_id)}
-        answer = await self._ask(f"Get{self._infix}JobDetails", members, is_put=False)
-        return Job.read(_checked(answer).get("jobDetails", {}), job_id=job_id, client_id=client_id)
+        return await details_of(self._ask, self._client_token, job_id, client_id)
 
     async def acknowledge(self, job_id: str, nonce: str, client_id: str | None) -> str:
         """Return the job's state afterwards; INVALID_NONCE: somebody acknowledged it before.
@@ -105,12 +103,23 @@ class Gateway:
         return answer.code
 
     async def _token(self, client_id: str | None) -> dict[str, str]:
-        if client_id is None:
-            return {}
-        token = await self._client_token(client_id)
-        if token is None:
-            raise NoClient
-        return {"clientToken": token}
+        return await _token_of(self._client_token, client_id)
+
+
+async def details_of(ask: Ask, client_token: ClientToken, job_id: str, client_id: str | None) -> Job:
+    """Return a job with its data, of whatever agent; see Gateway.details()."""
+    operation = "GetJobDetails" if client_id is None else "GetThirdPartyJobDetails"
+    answer = await ask(operation, {"jobId": job_id, **await _token_of(client_token, client_id)}, is_put=False)
+    return Job.read(_checked(answer).get("jobDetails", {}), job_id=job_id, client_id=client_id)
+
+
+async def _token_of(client_token: ClientToken, client_id: str | None) -> dict[str, str]:
+    if client_id is None:
+        return {}
+    token = await client_token(client_id)
+    if token is None:
+        raise NoClient
+    return {"clientToken": token}
 
 
 def _checked(answer: Answer) -> Mapping[str, Any]:

@@ -31,6 +31,7 @@ class Job:
 
     context: names for people and for the remote: `pipeline stage action execution_id action_execution_id account_id`.
     configuration: the action's; its secrets are in clear, so it is shown nowhere and stored nowhere.
+    data: all that was handed out, credentials of the artifacts among it; the same holds for it.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Job:
     token: str | None = None
     context: Mapping[str, str] = field(default_factory=dict)
     configuration: Mapping[str, str] = field(default_factory=dict, repr=False)
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def read(cls, given: Mapping[str, Any], *, job_id: str = "", client_id: str | None = None) -> Self:
@@ -55,6 +57,7 @@ class Job:
                 for name, value in _table(_table(data.get("actionConfiguration")).get("configuration")).items()
                 if isinstance(value, str)
             },
+            data=data,
         )
 
     @property

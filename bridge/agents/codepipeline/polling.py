@@ -111,7 +111,7 @@ class Poller:
         """
         async with self._db.read() as tx:
             opened, between = await works.counts(tx, self._agent)
-        metrics.show_works(self._agent, held=opened - between, between=between)
+        metrics.show_works(self._agent, at_remote=opened, between=between)
         room = max(self._settings.slots - opened, 0)
         if room + between == 0 or not self._desk.is_up:
             return

@@ -2,12 +2,12 @@
 
 Contract: POST or PUT start.url, Idempotency-Key: <action execution id>, JSON:
           {callback_url, expires_at, work, configuration: {only the listed keys}, pipeline: {pipeline stage action execution_id
-          action_execution_id account_id, as far as known}}
+          action_execution_id account_id, as far as known}, input_artifacts: [{name, revision, url?, expires_at?}]}
           2xx, and in its JSON the remote's id: started. 408, 409, 425, 429, 5xx, no answer: sent again with the same key.
           401, 403: PermissionError. Anything else: ConfigurationError. Both fail the job.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -59,7 +59,9 @@ class Starter:
     async def close(self) -> None:
         await self._http.close()
 
-    async def start(self, work: Work, job: Job, made: Registered) -> Started | NotStarted:
+    async def start(
+        self, work: Work, job: Job, made: Registered, inputs: Sequence[Mapping[str, str]]
+    ) -> Started | NotStarted:
         """Start the work of *job*; doing it again with the same *work* is the remote's to recognise, by the key.
 
         Raises:
@@ -70,7 +72,7 @@ class Starter:
             self._settings.method,
             self._path,
             headers={**self._settings.headers, "Idempotency-Key": key},
-            json=body_of(work, job, made, self._settings.configuration),
+            json={**body_of(work, job, made, self._settings.configuration), "input_artifacts": list(inputs)},
         )
         return judge(await self._http.send(call), self._settings.id, now=self._clock)
 

@@ -157,10 +157,22 @@ async def progressed(tx: AsyncConnection, target: str) -> list[tuple[str, str, d
 
 
 async def counts(tx: AsyncConnection, agent: str) -> tuple[int, int]:
-    """Return how many works of *agent* are open, and how many of them wait for their next job."""
-    statement = sa.select(sa.func.count(), sa.func.count(works.c.job_id)).where(works.c.agent == agent, IS_UNENDED)
+    """Return how many works of *agent* the remote is at, and how many wait for their next job.
+
+    A work whose wait is decided is no longer at the remote; one whose wait is over waits for nothing.
+    """
+    is_at_remote = sa.or_(waits.c.id.is_(None), waits.c.state == State.OPEN.value)
+    is_between = sa.and_(works.c.job_id.is_(None), sa.or_(is_at_remote, waits.c.state == State.RESOLVING.value))
+    statement = (
+        sa.select(
+            sa.func.count(sa.case((is_at_remote, 1))),
+            sa.func.count(sa.case((is_between, 1))),
+        )
+        .select_from(works.outerjoin(waits, waits.c.id == works.c.wait_id))
+        .where(works.c.agent == agent, IS_UNENDED)
+    )
     row = (await tx.execute(statement)).one()
-    return row[0], row[0] - row[1]
+    return row[0], row[1]
 
 
 async def release(tx: AsyncConnection, *, prefix: str, now: datetime) -> None:
