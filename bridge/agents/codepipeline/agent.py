@@ -184,9 +184,9 @@ class CodepipelineAgents:
                 _log.warning("store_away", during="look", target=self._target)
             await asyncio.sleep(LOOK_S)
 
-    def _is_news(self, agent: str, put_at: datetime, now: datetime) -> bool:
+    def _is_news(self, agent: str, put_at: datetime | None, now: datetime) -> bool:
         part = self._parts.get(agent)
-        return part is not None and now - put_at >= part.settings.progress
+        return part is not None and (put_at is None or now - put_at >= part.settings.progress)
 
     async def _look(self, *, with_news: bool) -> None:
         now = self._clock.now()

@@ -142,18 +142,19 @@ async def due(tx: AsyncConnection, target: str, *, now: datetime) -> list[tuple[
     return [(row[0], row[1]) for row in await tx.execute(chosen.limit(_LIMIT))]
 
 
-async def progressed(tx: AsyncConnection, target: str) -> list[tuple[str, str, datetime]]:
-    """Return (id, agent, last put) of the held works whose wait was taken back, or tells another progress than that put."""
+async def progressed(tx: AsyncConnection, target: str) -> list[tuple[str, str, datetime | None]]:
+    """Return (id, agent, last put) of the held works whose wait tells another progress than that put; None: it was taken back."""
+    is_back = waits.c.state == State.CANCELLED.value
     differs = waits.c.progress.is_not(None) & sa.or_(works.c.progress.is_(None), works.c.progress != waits.c.progress)
     chosen = (
-        sa.select(works.c.id, works.c.agent, works.c.put_at)
+        sa.select(works.c.id, works.c.agent, works.c.put_at, is_back)
         .join(waits, waits.c.id == works.c.wait_id)
         .where(works.c.target == target, IS_UNENDED, works.c.job_id.is_not(None), works.c.claimed_by.is_(None))
         .where(works.c.putting.is_(None), works.c.put_at.is_not(None))
-        .where(sa.or_(waits.c.state == State.CANCELLED.value, sa.and_(waits.c.state == State.OPEN.value, differs)))
+        .where(sa.or_(is_back, sa.and_(waits.c.state == State.OPEN.value, differs)))
         .order_by(works.c.put_at)
     )
-    return [(row[0], row[1], row[2]) for row in await tx.execute(chosen.limit(_LIMIT))]
+    return [(row[0], row[1], None if row[3] else row[2]) for row in await tx.execute(chosen.limit(_LIMIT))]
 
 
 async def counts(tx: AsyncConnection, agent: str) -> tuple[int, int]:
