@@ -18,6 +18,7 @@ from bridge.agents.codepipeline.claims import LEASE, Claims
 from bridge.agents.codepipeline.desk import Desk
 from bridge.agents.codepipeline.finishing import WorkingCodepipeline
 from bridge.agents.codepipeline.gateway import ClientToken, Gateway
+from bridge.agents.codepipeline.holding import Holding
 from bridge.agents.codepipeline.polling import Poller
 from bridge.agents.codepipeline.settings import CodepipelineAgentSettings
 from bridge.agents.codepipeline.starting import Starter
@@ -79,8 +80,8 @@ class _Part:
             gateway=gateway,
             starter=self.starter,
             artifacts=tools.artifacts,
+            holding=Holding(settings, desk=tools.desk, gateway=gateway, clock=tools.clock, continued=self.poller.poke),
             clock=tools.clock,
-            continued=self.poller.poke,
             is_stopping=tools.is_stopping,
             policy=tools.policy,
             random=tools.random,

@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import SecretStr
 
 from bridge.agents.codepipeline.artifacts import Artifacts
-from bridge.agents.codepipeline.caring import DONE, GONE, REFUSED
 from bridge.agents.codepipeline.claims import ClaimLost, Claims
+from bridge.agents.codepipeline.course import DONE, GONE, REFUSED
 from bridge.agents.codepipeline.gateway import ClientToken
 from bridge.consumers.codepipeline import Codepipeline, CodepipelineAddress, CodepipelineSettings
 from bridge.consumers.codepipeline.places import Answer, Job, Place, ThirdPartyJob

@@ -128,5 +128,6 @@ def test_the_example_is_a_config(tmp_path: Path) -> None:
     config = load_config(write_config(tmp_path, text), environ=environ)
     assert config.public_url == "https://bridge.example.com"
     assert config.waits.max_timeout == timedelta(days=7)
-    assert set(config.worker_targets) == {"jenkins-prod", "circleci", "codepipeline-eu"}
+    assert set(config.worker_targets) == {"jenkins-prod", "circleci"}
+    assert config.agent_targets == ("codepipeline-eu",)
     assert warnings(config) == ["sources.lab.unsigned: whoever knows its URL can send events of it"]
