@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from bridge.testing.emulator import FaultKind
-from tests.support.codepipeline_agent import REMOTE_TOKEN, Shifted, stage
+from tests.support.bridge_process import BridgeProcess, Setup, free_port
+from tests.support.codepipeline_agent import PUBLIC, REMOTE_TOKEN, SECRETS, Shifted, stage
 
 FAILURE, SUCCESS = "PutJobFailureResult", "PutJobSuccessResult"
 
@@ -118,3 +119,26 @@ async def test_a_job_with_a_token_of_others_is_left_alone(tmp_path: Path) -> Non
         assert {members["jobId"] for name, members in one.operations("AcknowledgeJob")} == {
             job.id for job in execution.action.jobs
         }
+
+
+async def test_the_agent_in_a_process_of_its_own(tmp_path: Path, vhost_url: str, database_url: str) -> None:
+    """RabbitMQ and PostgreSQL, ingress and coordinator here, the agent there; the worker's role has nothing to do with the target."""
+    async with stage(tmp_path, broker=vhost_url, store=database_url) as one:
+        setup = Setup(tmp_path, "", "", environ=dict(SECRETS))
+        (tmp_path / "bridge.toml").write_text(one.config.replace(PUBLIC, setup.url))
+        processes = [BridgeProcess(setup, roles=["ingress", "coordinator", "worker"])]
+        processes.append(BridgeProcess(setup, roles=["agent"], port=free_port()))
+        try:
+            for process in processes:
+                await process.start()
+                await process.ready()
+            execution = one.begin()
+            await one.held(execution)
+            (run,) = one.remote.runs.values()
+            async with one.session.post(run["callback_url"], json={"outcome": "succeeded"}) as response:
+                assert response.status == 202
+            await one.until(lambda: execution.status == "Succeeded")
+            assert one.names() == ["AcknowledgeJob", SUCCESS, "AcknowledgeJob", SUCCESS]
+        finally:
+            for process in processes:
+                await process.stop()
