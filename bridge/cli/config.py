@@ -69,6 +69,9 @@ def _print(
     say(f"broker {redact_url(loaded.broker.url.get_secret_value())}")
     say(f"store {redact_url(loaded.store.url.get_secret_value())}")
     say(f"sources {_names(list(loaded.sources))}; clients {_names(list(loaded.clients))}")
+    if loaded.agents:
+        agents = [f"{name} (of {agent.target})" for name, agent in loaded.agents.items()]
+        say(f"agents {_names(agents)}; their targets are worked for by the role agent alone")
     each = "one worker process" if processes == 1 else f"{processes} worker processes together"
     table(
         ("target", "consumer", f"calls at once, {each}", "attempts begun"),
