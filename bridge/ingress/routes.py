@@ -113,23 +113,28 @@ class Ingress:
         """Read the body within its bounds and have it accepted; its room is taken until the answer is known."""
         _check_head(request, self._max_body_bytes)
         with self._budget.room() as room:
-            body = await self._read(request, room)
+            body = self._at_hand(request.content, room)
+            if body is None:
+                body = await self._read(request, room)
             raw = self._intake.received(request.method, path, query, _headers(request), body)
             answer = await self._intake.accept(source, raw)
         return _respond(request, answer)
 
+    def _at_hand(self, content: StreamReader, room: Room) -> bytes | None:
+        """Return the body if it came with the head, as it usually does."""
+        if not content.is_eof():
+            return None
+        body = content.read_nowait()
+        if len(body) > self._max_body_bytes:
+            raise TooLarge("the body is longer than allowed")
+        room.take(len(body))
+        return body
+
     async def _read(self, request: web.BaseRequest, room: Room) -> bytes:
-        content = request.content
-        if content.is_eof():  # the usual case: it came with the head
-            body = content.read_nowait()
-            if len(body) > self._max_body_bytes:
-                raise TooLarge("the body is longer than allowed")
-            room.take(len(body))
-            return body
         try:
             async with asyncio.timeout(self._limits.body_timeout_s):
                 await _continue(request)
-                return await _collect(content, self._max_body_bytes, room)
+                return await _collect(request.content, self._max_body_bytes, room)
         except TimeoutError:
             raise BodyTimeout("the body did not arrive in time") from None
 
