@@ -256,7 +256,7 @@ KINDS = {"github-main": "github", "farm": "standard-webhooks", "circleci-b": "ci
 @pytest.mark.parametrize(
     ("name", "count"),
     [
-        ("README.md", 4),
+        ("README.md", 3),
         ("docs/tutorial.md", 1),
         ("docs/reference/http-api.md", 1),
         ("docs/how-to/receive-a-new-sender.md", 1),
