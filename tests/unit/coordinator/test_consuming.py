@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 import structlog
 
-from bridge.app import _kept_running
+from bridge.app.process import _kept_running
 from bridge.brokers.memory import MemoryBroker
 from bridge.coordinator.consuming import BatchConsumer
 from bridge.core.ports import Delivery, Outgoing
