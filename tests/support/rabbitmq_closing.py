@@ -12,6 +12,7 @@ from tests.support.brokers import QUEUE, BrokerPlace, message, take_one
 
 async def main(url: str) -> None:
     """Publish, hold, retry, follow; then close without waiting for any of it."""
+    asyncio.get_running_loop().slow_callback_duration = 60  # debug mode would tell of a busy machine
     broker = RabbitmqBroker(url)
     await BrokerPlace("rabbitmq", lambda: broker).open()
     follower = asyncio.create_task(anext(broker.follow(), None))
