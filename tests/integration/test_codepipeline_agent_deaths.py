@@ -1,5 +1,6 @@
 """The agent's promise, exhaustively: one job from its poll to its end, and a death at every place of it, and at pairs of places."""
 
+import os
 from datetime import timedelta
 from itertools import combinations
 from pathlib import Path
@@ -12,6 +13,7 @@ from bridge.core.event import Outcome
 from bridge.core.wait import State
 from tests.support.codepipeline_agent_line import AgentLine
 
+EXAMPLES = os.environ.get("BRIDGE_TEST_EXAMPLES")
 STORIES: dict[str, dict[str, Any]] = {
     "held": {"is_quick": False},
     "quick": {"is_quick": True},
@@ -52,7 +54,10 @@ async def check(line: AgentLine, plan: tuple[int, ...]) -> None:
 async def test_no_death_anywhere_starts_or_ends_twice_or_forgets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, story: str
 ) -> None:
-    """Whatever place the process dies at, and some second place: the remote starts once, the pipeline goes on once."""
+    """Whatever place the process dies at, and some second place: the remote starts once, the pipeline goes on once.
+
+    Of the stories beside the first every third place is played, unless BRIDGE_TEST_EXAMPLES is set.
+    """
     monkeypatch.setattr(taking, "PATIENCE_S", (0.0,))
     blank = tmp_path / "blank.db"
     line = AgentLine(f"sqlite:///{blank}", **STORIES[story])
@@ -68,9 +73,10 @@ async def test_no_death_anywhere_starts_or_ends_twice_or_forgets(
         await tell(line)
         if not plan:
             places = line.crashes.passed
-            plans += [(one,) for one in range(places)]
+            is_whole = story == "held" or EXAMPLES
+            plans += [(one,) for one in range(places) if is_whole or one % 3 == list(STORIES).index(story) % 3]
             if story == "held":
-                plans += [pair for pair in combinations(range(places), 2) if sum(pair) % 61 == 0]
+                plans += [pair for pair in combinations(range(places), 2) if sum(pair) % 97 == 0]
         await line.come_to_rest()
         await check(line, plan)
         await line.close()

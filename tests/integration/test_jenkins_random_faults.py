@@ -99,7 +99,7 @@ async def trouble(dice: random.Random, one: Stage) -> None:
 
 
 @pytest.mark.parametrize("secret", list(SECRETS))
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(4))
 async def test_jenkins_case_03_no_input_is_answered_twice_or_forgotten(seed: int, secret: str) -> None:
     """Twenty runs with faults at random moments: each input has one answer; one that repeats has at most one."""
     dice = random.Random(f"{seed} {secret}")  # noqa: S311 - chance, not secrecy
