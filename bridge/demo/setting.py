@@ -66,11 +66,18 @@ secret_access_key_file = "secrets/aws-secret-access-key"
 
 
 def free_port() -> int:
-    """Return a loopback port that was free a moment ago: the public URL, which holds it, is written before the bridge starts."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a free loopback port: the public URL, which holds it, is written before the bridge starts.
+
+    It lies below those that the kernel gives to clients, so that it stays free until then.
+    """
+    while True:
+        port = 12_000 + secrets.randbelow(8_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 @dataclass(frozen=True, slots=True)

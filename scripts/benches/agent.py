@@ -13,8 +13,9 @@ from typing import Any
 import aiohttp
 
 from scripts.benches.common import Section, postgres, rabbitmq, say
-from tests.support.bridge_process import BridgeProcess, Setup, free_port
+from tests.support.bridge_process import BridgeProcess, Setup
 from tests.support.codepipeline_agent import SECRETS, Remote
+from tests.support.processes import free_port
 from tests.support.servers import drop_database, drop_vhost, fresh_database, fresh_vhost
 
 TYPES, JOBS = 20, 200

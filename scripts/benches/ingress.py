@@ -10,8 +10,9 @@ import orjson
 
 from bridge.brokers.rabbitmq import RabbitmqBroker
 from scripts.benches.common import ROOT, Section, median, rabbitmq, say, spawn
-from tests.support.bridge_process import SECRET, BridgeProcess, Setup, free_port
+from tests.support.bridge_process import SECRET, BridgeProcess, Setup
 from tests.support.load import Measured, closed_loop, connect, request
+from tests.support.processes import free_port
 from tests.support.servers import drop_vhost, fresh_vhost
 
 NAIVE = ROOT.parent / "shared/bench/naive.py"

@@ -12,7 +12,8 @@ import pytest
 
 from tests.support.acme.emulator import TOKEN as ACME_TOKEN
 from tests.support.acme.emulator import AcmeEmulator
-from tests.support.bridge_process import Api, BridgeProcess, Setup, api, free_port, line_of
+from tests.support.bridge_process import Api, BridgeProcess, Setup, api, line_of
+from tests.support.processes import free_port
 from tests.support.servers import PostgresNode, RabbitmqNode, fresh_database, fresh_vhost
 
 SECTION = """

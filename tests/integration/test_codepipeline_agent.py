@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from bridge.testing.emulator import FaultKind
-from tests.support.bridge_process import BridgeProcess, Setup, free_port
+from tests.support.bridge_process import BridgeProcess, Setup
 from tests.support.codepipeline_agent import PUBLIC, REMOTE_TOKEN, SECRETS, Shifted, stage
+from tests.support.processes import free_port
 
 FAILURE, SUCCESS = "PutJobFailureResult", "PutJobSuccessResult"
 

@@ -24,7 +24,7 @@ from bridge.cli import app
 from bridge.config import Config, Role, load_config
 from bridge.core.errors import ConfigError
 from bridge.ops.health import HealthCalls
-from tests.support.bridge_process import free_port
+from tests.support.processes import free_port
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "compose"

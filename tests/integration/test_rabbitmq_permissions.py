@@ -12,7 +12,8 @@ from yarl import URL
 
 from tests.support.acme.emulator import TOKEN as ACME_TOKEN
 from tests.support.acme.emulator import AcmeEmulator
-from tests.support.bridge_process import Api, BridgeProcess, Setup, api, free_port
+from tests.support.bridge_process import Api, BridgeProcess, Setup, api
+from tests.support.processes import free_port
 from tests.support.servers import RabbitmqNode, drop_vhost, fresh_vhost
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/rabbitmq-and-postgresql.md"

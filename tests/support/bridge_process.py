@@ -2,9 +2,7 @@
 
 import asyncio
 import os
-import random
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -14,24 +12,13 @@ from typing import Any
 
 import aiohttp
 
+from tests.support.processes import free_port
+
 KEY = "a-callback-key-of-the-tests-0123456789"
 TOKEN = "api-token-of-the-tests"  # noqa: S105 - opens nothing but a test's own bridge
 SECRET = "webhook-secret-of-the-tests"  # noqa: S105 - as above
 _READY_S = 30.0
 _POLL_S = 0.05
-_dice = random.SystemRandom()
-
-
-def free_port() -> int:
-    """Return a loopback port that is free, below those that the kernel gives to clients: a killed server finds it free again."""
-    while True:
-        port = _dice.randrange(12_000, 20_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 @dataclass(slots=True)

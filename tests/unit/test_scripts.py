@@ -109,3 +109,13 @@ def test_an_asked_for_python_is_taken_or_refused() -> None:
     done = shell("PYTHON=/nowhere/python scripts/setup")
     assert done.returncode == 1
     assert done.stderr == "setup: PYTHON=/nowhere/python is not a Python 3.11 or newer\n"
+
+
+def test_every_test_is_in_one_of_the_runs() -> None:
+    """The runs of scripts/test share the files of the integration tests: each is in one, and none in two."""
+    lines = [line.strip() for line in (ROOT / "scripts/test").read_text().splitlines()]
+    runs = [line.removeprefix("start_pytest ") for line in lines if line.startswith("start_pytest $all")]
+    done = shell("all=tests/integration; printf '%s\\n' " + " ".join(runs))
+    folder = ROOT / "tests/integration"
+    there = [*folder.glob("test_*.py"), folder / "cli"]
+    assert sorted(done.stdout.split()) == sorted(str(path.relative_to(ROOT)) for path in there)
