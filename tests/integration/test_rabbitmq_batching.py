@@ -1,6 +1,7 @@
 """The batching publisher against plain publishes of the same driver: same messages, same answers."""
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from typing import Any
@@ -179,3 +180,15 @@ async def test_what_is_overdue_fails_and_the_next_still_gets_its_own_answer(conn
     await patient
     assert batching.delivery_tag == 1
     assert batching.unconfirmed == 0
+
+
+async def test_what_cannot_be_written_fails_alone(connection: aiormq.Connection) -> None:
+    """A header that AMQP cannot hold is its own publish's error; the others of its batch are confirmed."""
+    batching = await BatchingChannel.opened(connection)
+    async with batching.lock:
+        confirms = [
+            batching.send(message) for message in (wire(b"1"), WireMessage("", QUEUE, b"", {"n": 2**63}), wire(b"2"))
+        ]
+    first, bad, last = await asyncio.gather(*confirms, return_exceptions=True)
+    assert isinstance(bad, struct.error)
+    assert (first, last, batching.delivery_tag) == (None, None, 2)

@@ -22,7 +22,7 @@ from bridge.testing.jenkins import JenkinsEmulator
 from bridge.testing.jenkins.model.script import Input, Parameter
 from tests.support.bridge_process import Api, BridgeProcess, Setup, api
 from tests.support.circleci_client import HOLD
-from tests.support.codepipeline_agent import Remote, agent_section
+from tests.support.codepipeline_agent import LOAD_TEST, Remote, agent_section
 from tests.support.codepipeline_boto3 import REGION
 from tests.support.codepipeline_stage import endpoints, toml
 
@@ -249,7 +249,9 @@ class _Player:
             for place in make(self.world)
         ]
         opened = [(place, await self.client.register(place.target, place.address)) for place in places]
-        works = [self.world.aws.start_execution(f"w-{number}", action_type=WORK).action for number in range(_COPIES)]
+        works = [
+            self.world.aws.start_execution(f"w-{number}", action_type=LOAD_TEST).action for number in range(_COPIES)
+        ]
         self.seen.places, self.seen.faults = len(places) + len(works), self.world.upset()
         async with asyncio.TaskGroup() as group:
             for place, made in opened:
@@ -333,6 +335,3 @@ class _Player:
             _, page = await self.client.call("GET", f"/v1/waits?state={state}&limit=500")
             found += page["items"]
         return found
-
-
-WORK = "Test/Custom/LoadTest/1"

@@ -11,6 +11,7 @@ Tested with the version below; `tests/integration/test_rabbitmq_batching.py` com
 
 import asyncio
 import math
+import struct
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import NamedTuple, Self
@@ -129,9 +130,14 @@ class BatchingChannel(Channel):
         for message, sent in waiting:
             if sent.confirm.done():
                 continue
-            self.delivery_tag += 1
-            self._unconfirmed[self.delivery_tag] = sent
-            header = header_frame(message, f"{self._id}-{self.delivery_tag}", self.number)
+            tag = self.delivery_tag + 1
+            try:
+                header = header_frame(message, f"{self._id}-{tag}", self.number)
+            except (ValueError, struct.error) as exc:  # its own publisher's fault; the others of the batch go on
+                sent.confirm.set_exception(exc)
+                continue
+            self.delivery_tag = tag
+            self._unconfirmed[tag] = sent
             frames += (self._publish_frame(message), header)
             frames += (body_frame(part, self.number) for part in self._parts(message.body))
         return frames
