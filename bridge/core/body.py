@@ -94,14 +94,20 @@ def parse_json(body: bytes, charset: str = "utf-8") -> Any:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
         raise Malformed("the body is not JSON") from None
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+    if _count(body, b"[") + _count(body, b"{") > MAX_DEPTH:
         _check_depth(value)
-    if b"\\u00" in body and _HIDING.search(body):
+    if b"\\" in body and _HIDING.search(body):
         return _read_slowly(body, value)
-    # A repeated key loses a pair, and with it a colon: no other way changes their number.
-    if body.count(b":") != orjson.dumps(value).count(b":"):
+    written = orjson.dumps(value)
+    # A repeated key loses a pair, and with it a colon: no other way changes their number. Most senders write as we do.
+    if written != body and written.count(b":") != body.count(b":"):
         raise Malformed("a key of a JSON object is given twice")
     return value
+
+
+def _count(body: bytes, byte: bytes) -> int:
+    """Return how often *byte* is there. bytes.count() looks at each byte, replace() leaps from one found to the next."""
+    return len(body) - len(body.replace(byte, b""))
 
 
 _UTF8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})

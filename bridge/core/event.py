@@ -48,7 +48,7 @@ class Outcome(StrEnum):
 _DECIDING = frozenset({Outcome.SUCCEEDED, Outcome.FAILED, Outcome.CANCELLED})
 
 
-_set = object.__setattr__
+_new, _set = object.__new__, object.__setattr__
 
 
 class Frozen(BaseModel):
@@ -62,8 +62,8 @@ class Frozen(BaseModel):
 
         It is `model_construct` without its copies: absent fields hold the class's own defaults, which nobody changes.
         """
-        value, (defaults, names) = cls.__new__(cls), _template(cls)
-        _set(value, "__dict__", {**defaults, **fields})
+        value, (defaults, names) = _new(cls), _template(cls)
+        _set(value, "__dict__", defaults | fields)
         _set(value, "__pydantic_fields_set__", names)
         _set(value, "__pydantic_extra__", None)
         _set(value, "__pydantic_private__", None)
@@ -203,11 +203,15 @@ def encode_word(word: str) -> str:
 _chance = random.Random(os.urandom(32))  # noqa: S311 - an id has to be unique, not secret; a system call each is the costlier
 
 
+_LOW_62_BITS = (1 << 62) - 1
+
+
 def new_id() -> str:
     """Return a fresh id: 48 bits of milliseconds and 74 random ones in the text form of a UUIDv7, so that ids sort by time."""
     chance = _chance.getrandbits(74)
-    digits, millis = f"{chance >> 2:018x}", f"{int(time.time() * 1000):012x}"
-    return f"{millis[:8]}-{millis[8:]}-7{digits[:3]}-{'89ab'[chance & 3]}{digits[3:6]}-{digits[6:]}"
+    version_7 = 0x7000 | chance >> 62
+    digits = f"{time.time_ns() // 1_000_000 << 80 | version_7 << 64 | 1 << 63 | chance & _LOW_62_BITS:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def includes(keys: Mapping[str, str], expected: Mapping[str, str]) -> bool:

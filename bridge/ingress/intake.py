@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from bridge.core.errors import UnknownSource
-from bridge.core.event import Event, EventData, File, routing_key
+from bridge.core.event import Event, File, routing_key
 from bridge.core.ports import Broker, Clock, Outgoing
 from bridge.core.request import RawRequest
 from bridge.core.source import Answer, Source
@@ -105,14 +105,14 @@ def _route(source: str, event_type: str) -> Route:
 
 def serialise(event: Event) -> bytes:
     """Return what `event.serialise()` does, in a fifth of its time: this is the costliest line of the way in."""
-    document = dict(vars(event))
+    document = {**vars(event), "data": vars(event.data)}
     if event.subject is None:
         del document["subject"]
     return orjson.dumps(document, default=_fields, option=orjson.OPT_UTC_Z)
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    if not isinstance(value, EventData | File):
+    if not isinstance(value, File):
         raise TypeError("an event holds nothing else")
     return vars(value)
 

@@ -81,11 +81,12 @@ class Ingress:
         self._guesses = Guesses(self._limits.guesses_per_minute)
         self._observe = observe or (lambda _source, _status, _seconds: None)
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse | Short:
         """Answer one request below `prefixes`: the door of `bridge.ops.server.make_runner`."""
         began_s = monotonic()
         path, _, query = request.raw_path.partition("?")
         name = _UNKNOWN
+        response: web.StreamResponse | Short
         try:
             if (refusal := _refuse_method(request.method, path)) is not None:
                 return refusal
@@ -109,7 +110,9 @@ class Ingress:
         """Let go of the connections to senders' own hosts."""
         await self._errands.close()
 
-    async def _take(self, request: web.BaseRequest, source: Source[Any], path: str, query: str) -> web.StreamResponse:
+    async def _take(
+        self, request: web.BaseRequest, source: Source[Any], path: str, query: str
+    ) -> web.StreamResponse | Short:
         """Read the body within its bounds and have it accepted; its room is taken until the answer is known."""
         _check_head(request, self._max_body_bytes)
         with self._budget.room() as room:
@@ -204,7 +207,7 @@ async def _collect(content: StreamReader, limit: int, room: Room) -> bytes:
 _JSON = {"Content-Type": "application/json"}
 
 
-def _respond(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+def _respond(request: web.BaseRequest, answer: Answer) -> web.StreamResponse | Short:
     body = b"" if answer.json is None else orjson.dumps(answer.json)
     if not answer.headers and Short.fits(request):
         return Short(answer.status, body)

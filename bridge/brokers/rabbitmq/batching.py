@@ -138,8 +138,10 @@ class BatchingChannel(Channel):
                 continue
             self.delivery_tag = tag
             self._unconfirmed[tag] = sent
-            frames += (self._publish_frame(message), header)
-            frames += (body_frame(part, self.number) for part in self._parts(message.body))
+            frames.append(self._publish_frame(message))
+            frames += header
+            for part in self._parts(message.body):
+                frames += body_frame(part, self.number)
         return frames
 
     def _parts(self, body: bytes) -> list[bytes]:

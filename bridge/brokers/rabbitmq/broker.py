@@ -1,9 +1,10 @@
 """RabbitmqBroker: the port, by delegation. Two connections, because an alarm blocks the whole of the one that publishes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 from bridge.brokers.rabbitmq import stats
 from bridge.brokers.rabbitmq.consuming import RabbitmqSubscription
@@ -73,9 +74,9 @@ class RabbitmqBroker:
     async def declare(self, targets: Sequence[str]) -> None:
         await self._topology.declare(targets)
 
-    async def publish(self, *messages: Outgoing) -> None:
+    def publish(self, *messages: Outgoing) -> Coroutine[Any, Any, None]:
         now = datetime.now(UTC)
-        await self._publisher.publish(Lane.OUT, [outgoing(message, now) for message in messages])
+        return self._publisher.publish(Lane.OUT, [outgoing(message, now) for message in messages])
 
     @asynccontextmanager
     async def subscribe(self, queue: str, *, prefetch: int) -> AsyncIterator[Subscription]:

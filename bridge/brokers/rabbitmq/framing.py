@@ -5,6 +5,7 @@ Source:   https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf, https://www.ra
 """
 
 import struct
+from collections.abc import Iterable
 from functools import lru_cache
 
 from bridge.brokers.rabbitmq.messages import CONTENT_TYPE, PERSISTENT, Headers, WireMessage
@@ -20,51 +21,42 @@ _FLAGS = _HAS_CONTENT_TYPE | _HAS_HEADERS | _HAS_DELIVERY_MODE | _HAS_MESSAGE_ID
 _MAX_SHORT = 255
 
 _frame_start = struct.Struct(">BHI").pack
-_content_start = struct.Struct(">HHQH").pack
+_header_start = struct.Struct(">BHIHHQH").pack
+_HEADER_FIXED_BYTES = struct.calcsize(">HHQH") + struct.calcsize(">I")
 _length = struct.Struct(">I").pack
 _text_start = struct.Struct(">cI").pack
 _number = struct.Struct(">cq").pack
 
 
-def header_frame(message: WireMessage, message_id: str, channel: int) -> bytes:
-    """Return the content header of *message* on *channel*.
+def header_frame(message: WireMessage, message_id: str, channel: int) -> Iterable[bytes]:
+    """Return the content header of *message* on *channel*, in pieces.
 
     Raises:
         ValueError: an id, or the name of a header, is longer than 255 bytes.
         struct.error: a number needs more than 64 bits.
     """
-    correlation_id = message.correlation_id
-    flags = _FLAGS | _HAS_CORRELATION_ID if correlation_id else _FLAGS
-    table = _table(message.headers)
-    payload = b"".join(
-        (
-            _content_start(_BASIC_CLASS, 0, len(message.body), flags),
-            _CONTENT_TYPE,
-            _length(len(table)),
-            table,
-            _DELIVERY_MODE,
-            _short(correlation_id) if correlation_id else b"",
-            _short(message_id),
-        )
-    )
-    return b"".join((_frame_start(_HEADER_FRAME, channel, len(payload)), payload, _FRAME_END))
+    table, ids, flags = _table(message.headers), _short(message_id), _FLAGS
+    if message.correlation_id:
+        ids, flags = _short(message.correlation_id) + ids, _FLAGS | _HAS_CORRELATION_ID
+    size = _HEADER_FIXED_BYTES + len(_CONTENT_TYPE) + len(table) + len(_DELIVERY_MODE) + len(ids)
+    start = _header_start(_HEADER_FRAME, channel, size, _BASIC_CLASS, 0, len(message.body), flags)
+    return start, _CONTENT_TYPE, _length(len(table)), table, _DELIVERY_MODE, ids, _FRAME_END
 
 
-def body_frame(part: bytes, channel: int) -> bytes:
-    """Return one frame with *part* of a body, which fits into it."""
-    return b"".join((_frame_start(_BODY_FRAME, channel, len(part)), part, _FRAME_END))
+def body_frame(part: bytes, channel: int) -> Iterable[bytes]:
+    """Return one frame with *part* of a body, which fits into it, in pieces."""
+    return _frame_start(_BODY_FRAME, channel, len(part)), part, _FRAME_END
 
 
 def _table(headers: Headers) -> bytes:
-    parts: list[bytes] = []
+    table = b""
     for name, value in headers.items():
-        parts.append(_name(name))
         if isinstance(value, str):
             text = value.encode()
-            parts += (_text_start(b"S", len(text)), text)
+            table += _name(name) + _text_start(b"S", len(text)) + text
         else:
-            parts.append(_number(b"l", value))
-    return b"".join(parts)
+            table += _name(name) + _number(b"l", value)
+    return table
 
 
 def _short(text: str) -> bytes:

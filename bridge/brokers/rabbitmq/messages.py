@@ -1,7 +1,7 @@
 """What a message looks like on the wire, and what each copy of it carries. Pure values.
 
-Headers: `bridge-attempt` (int, from 1), `bridge-first-ts` (ISO 8601, when the first copy was published), `bridge-not-before`
-(epoch in ms), `bridge-reason` and `bridge-home` on dead letters, `traceparent`. Every `x-*` header is stripped from a copy:
+Headers: `bridge-attempt` (int, from 1), `bridge-first-ts` (epoch in ms, when the first copy was published),
+`bridge-not-before` (epoch in ms), `bridge-reason` and `bridge-home` on dead letters, `traceparent`. Every `x-*` header is stripped from a copy:
 RabbitMQ before 4.0 obeys a republished `x-death`, and drops the second round through a rung as a cycle.
 """
 
@@ -68,7 +68,7 @@ def outgoing(message: Outgoing, now: datetime) -> WireMessage:
     """Return *message* as its first copy. The default exchange routes by the queue's name on the wire."""
     route = message.route
     key = route.key if route.exchange else wire_name(route.key)
-    headers = {**message.headers, ATTEMPT: 1, FIRST_TS: now.isoformat()}
+    headers = {**message.headers, ATTEMPT: 1, FIRST_TS: int(now.timestamp() * 1000)}
     return WireMessage(route.exchange, key, message.body, headers, message.correlation_id)
 
 
@@ -143,7 +143,7 @@ def dead_copy(message: Received, reason: str) -> WireMessage:
 
 
 def _kept(message: Received, attempt: int, headers: Headers) -> dict[str, str | int]:
-    return {**message.headers, **headers, ATTEMPT: attempt, FIRST_TS: message.published_at.isoformat()}
+    return {**message.headers, **headers, ATTEMPT: attempt, FIRST_TS: int(message.published_at.timestamp() * 1000)}
 
 
 def _over(rung: str, message: Received, headers: Headers) -> WireMessage:

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from bridge.brokers.rabbitmq.batching import BatchingChannel, closing_reason
+from bridge.brokers.rabbitmq.batching import BatchingChannel, Confirm, closing_reason
 from bridge.brokers.rabbitmq.declaring import Topology
 from bridge.brokers.rabbitmq.errors import NotDeclared, driver_errors
 from bridge.brokers.rabbitmq.messages import WireMessage
@@ -86,6 +86,7 @@ class _LaneChannel:
         self._waiting = 0
         self._is_idle = asyncio.Event()
         self._is_idle.set()
+        self._loop: asyncio.AbstractEventLoop
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -93,7 +94,8 @@ class _LaneChannel:
         return self._channel is not None and not self._channel.is_closed
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name=f"rabbitmq-publish-{self._name}")
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._run(), name=f"rabbitmq-publish-{self._name}")
 
     async def close(self) -> None:
         with suppress(TimeoutError):
@@ -113,36 +115,24 @@ class _LaneChannel:
             await self._is_open.wait()
 
     async def publish(self, messages: Sequence[WireMessage]) -> None:
-        unconfirmed = self._waiting + (self._channel.unconfirmed if self._channel else 0)
+        channel = self._channel
+        unconfirmed = self._waiting + (channel.unconfirmed if channel is not None else 0)
         if unconfirmed + len(messages) > MAX_UNCONFIRMED:
             raise BrokerUnavailable(f"{unconfirmed} publishes are not confirmed yet")
         self._busy += 1
         self._is_idle.clear()
         try:
-            await self._publish(messages, asyncio.get_running_loop().time() + DEADLINE_S)
+            deadline = self._loop.time() + DEADLINE_S
+            if channel is None or channel.is_closed or not self._topology.is_present or self._link.is_blocked:
+                channel = await self._wait_for_channel(len(messages), deadline)
+            if len(messages) == 1:
+                await channel.send(messages[0], deadline=deadline)
+            else:
+                await _all_confirmed([channel.send(message, deadline=deadline) for message in messages])
         finally:
             self._busy -= 1
             if not self._busy:
                 self._is_idle.set()
-
-    async def _publish(self, messages: Sequence[WireMessage], deadline: float) -> None:
-        channel = self._channel
-        if channel is None or channel.is_closed or not self._topology.is_present or self._link.is_blocked:
-            channel = await self._wait_for_channel(len(messages), deadline)
-        confirms = [channel.send(message, deadline=deadline) for message in messages]
-        errors: list[BaseException] = []
-        try:
-            for confirm in confirms:
-                try:
-                    await confirm
-                except (BrokerUnavailable, Unroutable) as exc:
-                    errors.append(exc)
-        except asyncio.CancelledError:
-            for confirm in confirms:
-                confirm.cancel()
-            raise
-        if errors:
-            raise_first(errors)
 
     async def _wait_for_channel(self, count: int, deadline: float) -> BatchingChannel:
         """Wait until a publish has a chance; nothing is written while the broker would not read it."""
@@ -182,6 +172,23 @@ class _LaneChannel:
         except NotDeclared:
             self._topology.lost()
             raise
+
+
+async def _all_confirmed(confirms: Sequence[Confirm]) -> None:
+    """Return when each of *confirms* has ended well; else raise the gravest of their errors once all have ended."""
+    errors: list[BaseException] = []
+    try:
+        for confirm in confirms:
+            try:
+                await confirm
+            except (BrokerUnavailable, Unroutable) as exc:
+                errors.append(exc)
+    except asyncio.CancelledError:
+        for confirm in confirms:
+            confirm.cancel()
+        raise
+    if errors:
+        raise_first(errors)
 
 
 def raise_first(errors: Sequence[BaseException]) -> None:
