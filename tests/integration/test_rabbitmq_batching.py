@@ -1,6 +1,7 @@
 """The batching publisher against plain publishes of the same driver: same messages, same answers."""
 
 import asyncio
+import math
 import struct
 from collections.abc import AsyncIterator
 from importlib.metadata import version
@@ -10,8 +11,10 @@ import aio_pika
 import aiormq
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
+from aiormq.abc import ChannelFrame
 
-from bridge.brokers.rabbitmq.batching import TESTED_DRIVER, BatchingChannel
+from bridge.brokers.rabbitmq import batching as batching_module
+from bridge.brokers.rabbitmq.batching import TESTED_DRIVER, BatchingChannel, _Sent
 from bridge.brokers.rabbitmq.messages import WireMessage
 from bridge.core.errors import BrokerUnavailable, Unroutable
 from tests.support.brokers import eventually, properties_of
@@ -73,22 +76,66 @@ async def test_same_message_as_a_plain_publish(connection: aiormq.Connection, vh
     assert other.message_id
 
 
-async def test_one_turn_is_one_write(connection: aiormq.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All publishes of one turn of the loop leave together, and each has its own confirm."""
-    batching = await BatchingChannel.opened(connection)
-    writes = []
+def counted_writes(batching: BatchingChannel, monkeypatch: pytest.MonkeyPatch) -> list[ChannelFrame]:
+    """Return the list that each write of *batching* is added to."""
+    writes: list[ChannelFrame] = []
     put = batching.write_queue.put
 
-    async def counted(frame: Any) -> None:
+    async def counted(frame: ChannelFrame) -> None:
         writes.append(frame)
         await put(frame)
 
     monkeypatch.setattr(batching.write_queue, "put", counted)
+    return writes
+
+
+async def test_one_turn_is_one_write(connection: aiormq.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All publishes of one turn of the loop leave together, and each has its own confirm."""
+    batching = await BatchingChannel.opened(connection)
+    writes = counted_writes(batching, monkeypatch)
     confirms = [batching.send(wire(b"%d" % number)) for number in range(50)]
     async with asyncio.timeout(5):
         await asyncio.gather(*confirms)
     assert len(writes) == 1
     assert batching.unconfirmed == 0
+
+
+async def test_what_comes_while_the_broker_is_busy_gathers(
+    connection: aiormq.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind three unconfirmed publishes a fourth waits, until there are as many of them; they leave in one write."""
+    monkeypatch.setattr(batching_module, "_HOLD_S", 60.0)
+    batching = await BatchingChannel.opened(connection)
+    writes = counted_writes(batching, monkeypatch)
+    confirm, confirmed = batching._on_confirm_frame, asyncio.Event()
+
+    async def held(frame: Any) -> None:
+        await confirmed.wait()
+        await confirm(frame)
+
+    monkeypatch.setattr(batching, "_on_confirm_frame", held)
+    first = [batching.send(wire(b"first")) for _ in range(3)]
+    await eventually(lambda: len(writes) == 1)
+    later = [batching.send(wire(b"later"))]
+    assert not batching._has_waiting.is_set()
+    later += [batching.send(wire(b"later")) for _ in range(2)]
+    await eventually(lambda: len(writes) == 2)
+    last = batching.send(wire(b"last"))
+    assert not batching._has_waiting.is_set()
+    confirmed.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*first, *later, last)
+    assert len(writes) == 3
+
+
+async def test_nothing_gathers_for_long(connection: aiormq.Connection) -> None:
+    """A queue that confirms nothing holds no other publish back: alone behind unconfirmed ones, it leaves soon."""
+    batching = await BatchingChannel.opened(connection)
+    stuck = {-number: _Sent(batching.loop.create_future(), math.inf) for number in range(1, 4)}
+    batching._unconfirmed.update(stuck)
+    async with asyncio.timeout(5):
+        await batching.send(wire(b"x"))
+    assert batching.unconfirmed == len(stuck)
 
 
 async def test_order_is_kept(connection: aiormq.Connection, vhost_url: str) -> None:
