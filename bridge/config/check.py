@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from bridge.config import kinds
 from bridge.config.models import Config, Role
 from bridge.config.values import is_local_url, is_loopback
 
@@ -44,7 +45,7 @@ def loads(config: Config, *, processes: int = 1) -> list[Load]:
 
 def warnings(config: Config) -> list[str]:
     """Return what is risky, one `key: why` line each."""
-    return [*_urls(config), *_broker(config), *_clients(config), *_sources(config)]
+    return [*_urls(config), *_broker(config), *_clients(config), *_sources(config), *_secrets(config)]
 
 
 def _urls(config: Config) -> list[str]:
@@ -88,4 +89,15 @@ def _sources(config: Config) -> list[str]:
         f"sources.{name}.unsigned: whoever knows its URL can send events of it"
         for name, settings in config.sources.items()
         if settings.unsigned
+    ]
+
+
+def _secrets(config: Config) -> list[str]:
+    if config.secrets.keys:
+        return []
+    refused = {name: kinds.needs_sealing(settings.consumer) for name, settings in config.targets.items()}
+    return [
+        f"targets.{name}: without secrets.keys {' and '.join(what)} will be refused"
+        for name, what in refused.items()
+        if what
     ]

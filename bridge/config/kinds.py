@@ -10,6 +10,7 @@ from typing import Any, cast
 from bridge.core.consumer import load_consumer
 from bridge.core.errors import ConfigError
 from bridge.core.event import CALLBACK
+from bridge.core.sealed import secret_fields
 from bridge.core.settings import AgentSettings, SourceSettings, TargetSettings
 from bridge.core.source import Source
 
@@ -43,6 +44,16 @@ def target_settings(consumer: str) -> type[TargetSettings]:
 def takes_secrets(consumer: str) -> bool:
     """Return True when an address at such a target may hold a secret; *consumer* is one that target_settings() found."""
     return load_consumer(consumer).takes_secrets()
+
+
+def needs_sealing(consumer: str) -> list[str]:
+    """Return what is refused at such a target without keys to seal secrets with, in words; empty: nothing."""
+    kind = load_consumer(consumer)
+    if not kind.takes_secrets():
+        return []
+    fields = secret_fields(kind.address_type)
+    held = [f"a secret in an address ({', '.join(fields)})"] if fields else []
+    return held + (["the token of a third-party client"] if kind.names_clients() else [])
 
 
 def agent_settings(kind: str) -> type[AgentSettings]:

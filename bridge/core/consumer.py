@@ -152,8 +152,12 @@ class Consumer(Generic[S, A]):
     @classmethod
     def takes_secrets(cls) -> bool:
         """Return True when an address may hold a secret, or need a client's, so that its worker needs the keys to open it."""
-        names_clients = cls.address_type.third_party_client is not Address.third_party_client
-        return names_clients or has_secrets(cls.address_type)
+        return cls.names_clients() or has_secrets(cls.address_type)
+
+    @classmethod
+    def names_clients(cls) -> bool:
+        """Return True when an address may need the token of a third-party client."""
+        return cls.address_type.third_party_client is not Address.third_party_client
 
     @classmethod
     def keeps_cookies(cls, settings: Any) -> bool:  # noqa: ARG003 - a platform's own rule may need them

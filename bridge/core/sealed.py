@@ -97,6 +97,11 @@ def has_secrets(model: type[BaseModel]) -> bool:
     return _leads_to_secret([model], set())
 
 
+def secret_fields(model: type[BaseModel]) -> list[str]:
+    """Return the fields of *model* that are secret, or have a secret inside."""
+    return [name for name, field in model.model_fields.items() if _leads_to_secret([field.annotation], set())]
+
+
 def given_secrets(model: type[BaseModel], raw: Mapping[str, Any]) -> dict[Location, str]:
     """Return the secret texts of *raw*, an address at its registration, by where they stand."""
     found: dict[Location, str] = {}

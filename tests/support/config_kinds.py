@@ -90,6 +90,7 @@ def use_plain_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kinds, "source_settings", find(PlainSource))
     monkeypatch.setattr(kinds, "target_settings", find(PlainTarget))
     monkeypatch.setattr(kinds, "takes_secrets", lambda _consumer: False)
+    monkeypatch.setattr(kinds, "needs_sealing", lambda _consumer: [])
     monkeypatch.setattr(kinds, "built_in", lambda _package: ["plain"])
 
 

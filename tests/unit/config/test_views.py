@@ -71,6 +71,23 @@ def test_risks_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: s
     assert key in {line.partition(": ")[0] for line in warnings(load_small(tmp_path, text))}
 
 
+KEYS = SMALL[: SMALL.index("[clients")]
+
+
+def test_addresses_with_secrets_want_keys(tmp_path: Path) -> None:
+    """Without [secrets] keys a check tells, a line a target, what registrations will be refused."""
+    eu = '[targets.eu]\nconsumer = "codepipeline"\nregion = "eu-west-1"\n'
+    ci = '[targets.circleci]\nconsumer = "circleci"\ntoken_env = "JENKINS_TOKEN"\n'
+    lines = [line for line in warnings(load_small(tmp_path, KEYS + ci + eu)) if "secrets.keys" in line]
+    whose = "the token of a third-party client"
+    assert lines == [
+        "targets.circleci: without secrets.keys a secret in an address (continuation_key) will be refused",
+        f"targets.eu: without secrets.keys a secret in an address (approval) and {whose} will be refused",
+    ]
+    keys = '[secrets]\nkeys = [{ id = "a", env = "BRIDGE_CALLBACK_KEY" }]\n'
+    assert [line for line in warnings(load_small(tmp_path, KEYS + ci + eu + keys)) if "secrets.keys" in line] == []
+
+
 def example() -> dict[str, Any]:
     """Return the example, without sections of consumers that are not there."""
     document = tomllib.loads(EXAMPLE.read_text())
