@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from aiohttp import web
 
 from bridge.config import Config
-from bridge.config.kinds import source_kind
+from bridge.config.kinds import source_kind, whole_of
 from bridge.core.consumer import Consumer
 from bridge.core.errors import ConfigError
 from bridge.core.ports import Broker, Clock
@@ -15,8 +15,10 @@ from bridge.ops import metrics
 if TYPE_CHECKING:
     from bridge.agents.codepipeline import CodepipelineAgentSettings
     from bridge.agents.codepipeline.agent import CodepipelineAgents
+    from bridge.coordinator.opening import Opening
     from bridge.coordinator.service import Coordinator
     from bridge.ingress import Ingress
+    from bridge.polling.wholes import Wholes
     from bridge.worker.worker import Worker
 
 
@@ -73,6 +75,24 @@ def _unseal(config: Config) -> Unseal:
     return Sealing(config.sealing_keys).open
 
 
+async def _opened(
+    target: str, config: Config, clock: Clock, kind: type[Consumer[Any, Any]] | None = None
+) -> Consumer[Any, Any]:
+    """Return a target's consumer, open.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    from bridge.outbound import open_target  # noqa: PLC0415 - ingress calls nobody
+
+    try:
+        consumer = open_target(target, config.targets[target], clock=clock, kind=kind)
+    except ValueError as exc:
+        raise ConfigError([str(exc)]) from exc
+    await consumer.open()
+    return consumer
+
+
 class WorkerPart:
     """One target's consumer and worker."""
 
@@ -84,14 +104,9 @@ class WorkerPart:
     async def make(
         cls, target: str, config: Config, broker: Broker, clock: Clock, kind: type[Consumer[Any, Any]] | None = None
     ) -> Self:
-        from bridge.outbound import open_target  # noqa: PLC0415 - ingress calls nobody
         from bridge.worker.worker import Worker  # noqa: PLC0415
 
-        try:
-            consumer = open_target(target, config.targets[target], clock=clock, kind=kind)
-        except ValueError as exc:
-            raise ConfigError([str(exc)]) from exc
-        await consumer.open()
+        consumer = await _opened(target, config, clock, kind)
         worker = Worker(target=target, consumer=consumer, broker=broker, clock=clock, unseal=_unseal(config))
         return cls(consumer, worker)
 
@@ -138,3 +153,30 @@ class AgentPart(WorkerPart):
     async def close(self) -> None:
         await self.agents.close()
         await super().close()
+
+
+class PollerPart:
+    """One target that is asked for what no sender tells, with connections and limits of its own."""
+
+    def __init__(self, consumer: Consumer[Any, Any], wholes: "Wholes", opening: "Opening") -> None:
+        self.wholes = wholes
+        self._consumer = consumer
+        self._opening = opening
+
+    @classmethod
+    async def make(cls, target: str, config: Config, broker: Broker, clock: Clock, opening: "Opening") -> Self:
+        from bridge.polling.wholes import Wholes  # noqa: PLC0415 - only a poller's process needs consumer and database
+
+        found = {name: whole_of(settings) for name, settings in config.sources.items()}
+        sources = {name: one[0] for name, one in found.items() if one and one[1] == target}
+        consumer = await _opened(target, config, clock)
+        return cls(consumer, Wholes(sources, consumer=consumer, db=opening.db, broker=broker, clock=clock), opening)
+
+    async def run(self) -> None:
+        await self._opening.migrate()
+        await self.wholes.run()
+
+    async def close(self) -> None:
+        from bridge.outbound import close_target  # noqa: PLC0415
+
+        await close_target(self._consumer)

@@ -17,12 +17,11 @@ _PROBE_PAUSE_S = 0.2
 async def probe(config: Config) -> list[ProbeResult]:
     """Try broker, store and each target once, for `bridge config check --connect`; nothing is changed anywhere but migrated."""
     results = [await _probe_broker(config)]
-    if config.runs(Role.COORDINATOR) or config.agent_targets:
+    if config.runs(Role.COORDINATOR) or config.agent_targets or config.poller_targets:
         results.append(await _probe_store(config))
     clock = UtcClock()
-    return results + [
-        await _probe_target(target, config, clock) for target in (*config.worker_targets, *config.agent_targets)
-    ]
+    called = dict.fromkeys((*config.worker_targets, *config.agent_targets, *config.poller_targets))
+    return results + [await _probe_target(target, config, clock) for target in called]
 
 
 async def _probe_broker(config: Config) -> ProbeResult:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 from aiohttp import web
 
-from bridge.app.parts import AgentPart, WorkerPart, hand_over, make_broker, make_coordinator, make_ingress
+from bridge.app.parts import AgentPart, PollerPart, WorkerPart, hand_over, make_broker, make_coordinator, make_ingress
 from bridge.config import Config, Role
 from bridge.core.consumer import UtcClock
 from bridge.core.errors import BrokerUnavailable, StoreUnavailable
@@ -22,6 +22,7 @@ from bridge.ops.health import HealthCalls
 from bridge.ops.server import make_runner
 
 if TYPE_CHECKING:  # a role that does not need a part does not import it
+    from bridge.coordinator.opening import Opening
     from bridge.coordinator.service import Coordinator
 
 _log = structlog.get_logger(__name__)
@@ -90,7 +91,9 @@ class Process:
         )
         self._workers: dict[str, WorkerPart] = {}
         self._agents: dict[str, AgentPart] = {}
+        self._pollers: dict[str, PollerPart] = {}
         self._agent_desk: Coordinator | None = None
+        self._opening: Opening | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = AsyncExitStack()
         self._runner: web.AppRunner | None = None
@@ -113,6 +116,11 @@ class Process:
             self._agents[target] = self._workers[target] = agent
             self._keep(f"agent {target}", agent.run)
             self._keep(f"worker {target}", agent.worker.run)
+        for target in self._config.poller_targets:
+            poller = await PollerPart.make(target, self._config, self._broker, self._clock, self._opened())
+            self._stack.push_async_callback(poller.close)
+            self._pollers[target] = poller
+            self._keep(f"poller {target}", poller.run)
         if self._workers:
             self._keep("pauses", self._follow_pauses)
         return await self._listen()
@@ -125,6 +133,18 @@ class Process:
             self._agent_desk = make_coordinator(self._config, self._broker, self._clock)
             self._stack.push_async_callback(self._agent_desk.close)
         return self._agent_desk
+
+    def _opened(self) -> "Opening":
+        """Return this process's store: one for all of its parts, since SQLite has one writer."""
+        desk = self._coordinator or self._agent_desk
+        if desk is not None:
+            return desk.opening
+        if self._opening is None:
+            from bridge.coordinator.opening import Opening  # noqa: PLC0415 - a worker has no database
+
+            self._opening = Opening(self._config.store.url.get_secret_value())
+            self._stack.push_async_callback(self._opening.close)
+        return self._opening
 
     def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         self._tasks.append(asyncio.create_task(_kept_running(name, work), name=name))
@@ -153,8 +173,9 @@ class Process:
 
     async def _checks(self) -> dict[str, bool]:
         checks = {"broker": self._broker.is_ready}
-        if self._coordinator is not None or self._agent_desk is not None:
-            checks["store"] = await self._desk().is_ready()
+        if self._coordinator or self._agent_desk or self._opening:
+            checks["store"] = await self._opened().is_ready()
+        checks |= {f"poller {name}": part.wholes.is_running for name, part in self._pollers.items()}
         checks |= {f"agent {name}": part.agents.is_running for name, part in self._agents.items()}
         return checks | {f"worker {name}": part.worker.status.is_running for name, part in self._workers.items()}
 
@@ -169,6 +190,7 @@ class Process:
         """Stop taking, finish what runs, give the rest back: within DRAIN_S."""
         stopping = [part.worker.stop() for part in self._workers.values()]
         stopping += [part.agents.stop() for part in self._agents.values()]
+        stopping += [part.wholes.stop() for part in self._pollers.values()]
         if self._runner is not None:
             stopping.append(self._runner.cleanup())
         await _within(DRAIN_S - _LAST_S, *stopping)

@@ -12,7 +12,7 @@ from bridge.core.errors import ConfigError
 from bridge.core.event import CALLBACK
 from bridge.core.sealed import secret_fields
 from bridge.core.settings import AgentSettings, SourceSettings, TargetSettings
-from bridge.core.source import Source
+from bridge.core.source import Source, Whole
 
 
 def source_kind(kind: str) -> type[Source[Any]]:
@@ -39,6 +39,18 @@ def target_settings(consumer: str) -> type[TargetSettings]:
         ValueError: there is none of that name.
     """
     return load_consumer(consumer).settings_type
+
+
+def whole_of(settings: SourceSettings) -> tuple[Whole, str] | None:
+    """Return what the events of such a source add up to, and the target to ask for it; None: nothing, or nobody is asked."""
+    whole = source_kind(settings.kind).whole
+    target = getattr(settings, whole.setting) if whole else None
+    return (whole, target) if whole and target else None
+
+
+def tells_wholes(consumer: str) -> bool:
+    """Return True when such a target can be asked what became of a whole; *consumer* is one that target_settings() found."""
+    return load_consumer(consumer).tells_wholes()
 
 
 def takes_secrets(consumer: str) -> bool:

@@ -1,7 +1,7 @@
 """load_config(): one TOML file, the environment over it, and every problem at once. Called once, in the command that starts."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,7 +37,7 @@ READERS = {
     "callbacks": {Role.INGRESS, Role.COORDINATOR, Role.AGENT},
     "sources": {Role.INGRESS},
     "clients": {Role.COORDINATOR},
-    "store": {Role.COORDINATOR, Role.AGENT},
+    "store": {Role.COORDINATOR, Role.AGENT, Role.POLLER},
     "agents": {Role.AGENT},
 }
 """The roles that read a section's secrets; a target's are for whoever works for it."""
@@ -112,6 +112,8 @@ class _Scope:
     secrets_of: Collection[str] | None
     taken: frozenset[str]
     """Targets that an agent takes jobs of: they are its own."""
+    asked: frozenset[str] = frozenset()
+    """Targets that sources name to ask what wholes came to."""
 
     def reads(self, key: str) -> bool:
         """Return True when this process uses the secrets of section *key*; every process uses the broker's."""
@@ -122,12 +124,19 @@ class _Scope:
         section, _, name = key.partition(".")
         if section in READERS:
             return bool(self.roles & READERS[section])
-        return self.works_for(name)
+        return self.works_for(name) or self.asks(name)
+
+    def asks(self, target: str) -> bool:
+        """Return True when this process's poller asks *target*."""
+        return Role.POLLER in self.roles and target in self.asked and self._is_chosen(target)
 
     def works_for(self, target: str) -> bool:
         """Return True when this process puts results at *target*: its agent where it has one, else its worker."""
         role = Role.AGENT if target in self.taken else Role.WORKER
-        return role in self.roles and (self.targets is None or target in self.targets)
+        return role in self.roles and self._is_chosen(target)
+
+    def _is_chosen(self, target: str) -> bool:
+        return self.targets is None or target in self.targets
 
 
 @dataclass(slots=True)
@@ -153,10 +162,11 @@ class _Loader:
             "waits": self._section(WaitsSettings, "waits") or WaitsSettings(),
             "callbacks": CallbacksSettings(keys=self._keys_of("callbacks", is_read=self.scope.reads("callbacks"))),
             "clients": self._named("clients", lambda name, data: self._build(ClientSettings, f"clients.{name}", data)),
-            "sources": self._named("sources", self._source),
-            "targets": self._named("targets", self._target),
-            "agents": self._named("agents", self._agent),
+            "sources": (sources := self._named("sources", self._source)),
         }
+        wholes = [kinds.whole_of(settings) for settings in sources.values()]
+        self.scope = replace(self.scope, asked=frozenset(target for _, target in filter(None, wholes)))
+        parts |= {"targets": self._named("targets", self._target), "agents": self._named("agents", self._agent)}
         is_read = self._takes_secrets(parts["targets"])
         parts["secrets"] = SecretsSettings(keys=self._keys_of("secrets", is_read=is_read))
         own = [name for name in parts["targets"] if self.scope.works_for(name)]
@@ -165,6 +175,7 @@ class _Loader:
             roles=self.scope.roles,
             worker_targets=tuple(name for name in own if name not in self.scope.taken),
             agent_targets=tuple(name for name in own if name in self.scope.taken),
+            poller_targets=tuple(name for name in parts["targets"] if self.scope.asks(name)),
             unread=frozenset(self.unread),
         )
         names = self._written_names()

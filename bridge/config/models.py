@@ -23,6 +23,7 @@ class Role(StrEnum):
     COORDINATOR = "coordinator"
     WORKER = "worker"
     AGENT = "agent"
+    POLLER = "poller"
 
 
 class ClientRole(StrEnum):
@@ -172,6 +173,8 @@ class Config(ConfigFile):
     """The targets that this process works for; empty without the worker's role. One that has an agent is its agent's."""
     agent_targets: tuple[str, ...] = Field(exclude=True)
     """The targets whose jobs this process takes; empty without the agent's role."""
+    poller_targets: tuple[str, ...] = Field(exclude=True)
+    """The targets that this process asks what wholes came to; empty without the poller's role."""
     unread: frozenset[str] = Field(exclude=True)
     """Sections, such as `targets.jenkins-prod`, with a secret that this process did not read."""
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
+from bridge.config import kinds
 from bridge.config.models import ANY, Config, NamedKey, Role
 from bridge.config.problems import Problems
 from bridge.config.values import secret_fields
@@ -27,10 +28,32 @@ def check_whole(config: Config, problems: Problems, *, is_read: IsRead, names: M
         if is_read(f"sources.{name}"):
             _source_secret(name, settings, problems)
     _agents(config, problems, names)
+    _wholes(config, problems, names)
     if Role.WORKER in config.roles and len(config.roles) == 1 and not names["targets"]:
         problems.add("targets", "a worker needs at least one [targets.<name>]")
     if Role.AGENT in config.roles and len(config.roles) == 1 and not config.agents and not problems.has("agents"):
         problems.add("agents", "an agent needs at least one [agents.<name>]")
+    if (
+        Role.POLLER in config.roles
+        and len(config.roles) == 1
+        and not config.poller_targets
+        and not problems.has("sources")
+    ):
+        problems.add("sources", "a poller needs at least one source with pipelines")
+
+
+def _wholes(config: Config, problems: Problems, names: Mapping[str, frozenset[str]]) -> None:
+    for name, settings in config.sources.items():
+        if (found := kinds.whole_of(settings)) is None:
+            continue
+        (whole, asked), key = found, f"sources.{name}.{found[0].setting}"
+        target = config.targets.get(asked)
+        if asked not in names["targets"]:
+            problems.add(key, f"there is no [targets.{asked}]")
+        elif target is not None and not kinds.tells_wholes(target.consumer):
+            problems.add(
+                key, f"[targets.{asked}] cannot be asked for {whole.setting}: its consumer offers no such reading"
+            )
 
 
 def _agents(config: Config, problems: Problems, names: Mapping[str, frozenset[str]]) -> None:

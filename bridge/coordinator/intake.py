@@ -1,15 +1,16 @@
 """From events to transitions: record, look for waits, apply, send. Each step may be repeated after a crash."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from bridge.coordinator.ledger import Applied, Ledger
 from bridge.coordinator.outbox import Outbox
-from bridge.coordinator.store import events
+from bridge.coordinator.store import events, wholes
 from bridge.coordinator.store.engine import Database
 from bridge.coordinator.store.events import Incoming
 from bridge.core.event import BRIDGE, CALLBACK, Event
 from bridge.core.ports import Clock, Delivery
+from bridge.core.source import Whole
 from bridge.core.wait import DeadlineReached, EventSeen, Input, Progress, Verdict
 from bridge.ops import metrics
 
@@ -32,6 +33,7 @@ class Intake:
         ledger: Ledger,
         outbox: Outbox,
         *,
+        wholes: Mapping[str, Whole],
         clock: Clock,
         dedupe_for: timedelta,
         note_age: Callable[[timedelta], None],
@@ -39,6 +41,7 @@ class Intake:
         self._db = db
         self._ledger = ledger
         self._outbox = outbox
+        self._wholes = wholes
         self._clock = clock
         self._dedupe_for = dedupe_for
         self._note_age = note_age
@@ -62,7 +65,20 @@ class Intake:
         if not incoming:
             return {}
         async with self._db.write() as tx:
-            return await events.record(self._db, tx, incoming, dedupe_until=self._clock.now() + self._dedupe_for)
+            now = self._clock.now()
+            duplicates = await events.record(self._db, tx, incoming, dedupe_until=now + self._dedupe_for)
+            ended = self._parts_ended(one.event for one in incoming if not duplicates[one.event.id])
+            await wholes.part_ended(tx, ended, now=now)
+            return duplicates
+
+    def _parts_ended(self, fresh: Iterable[Event]) -> set[tuple[str, str]]:
+        """Return the wholes that may be over since one of *fresh*."""
+        found = ((event, self._wholes.get(event.source)) for event in fresh)
+        return {
+            (event.source, event.data.keys[whole.key])
+            for event, whole in found
+            if whole and event.type == whole.told_by and whole.key in event.data.keys
+        }
 
     async def _apply(self, fresh: Sequence[Event]) -> list[Applied]:
         async with self._db.write() as tx:

@@ -9,10 +9,11 @@ import sqlalchemy as sa
 from pydantic import ValidationError
 
 from bridge.coordinator.errors import Rejected
+from bridge.coordinator.expecting import expectation, names_of_wholes, wrong_keys
 from bridge.coordinator.ledger import Ledger
 from bridge.coordinator.looking import look_back
 from bridge.coordinator.outbox import Outbox
-from bridge.coordinator.store import waits
+from bridge.coordinator.store import waits, wholes
 from bridge.coordinator.store.engine import Database
 from bridge.coordinator.third_party import alarm, lacks_token, tokens_for
 from bridge.core.api import RegisterRequest, longest_timeout, unsupported
@@ -22,7 +23,7 @@ from bridge.core.problem import FieldError, Problem, Slug, field_errors, pointer
 from bridge.core.sealed import Location, Seal, given_secrets, of_address, redacted, with_secrets
 from bridge.core.settings import TargetSettings
 from bridge.core.signing import CallbackKeys, new_wait_id
-from bridge.core.source import Source
+from bridge.core.source import Source, Whole
 from bridge.core.wait import Entry, Expectation, Kind, Wait
 
 NO_TOKEN = "its third-party client has no token yet"  # noqa: S105 - a note
@@ -74,17 +75,23 @@ class Registry:
         *,
         targets: Mapping[str, Target],
         sources: Mapping[str, type[Source[Any]]],
+        wholes: Mapping[str, Whole],
         keys: CallbackKeys,
         seal: Seal | None,
         clock: Clock,
         terms: Terms,
     ) -> None:
-        """Wire it. seal: None: there are no `[secrets] keys`, so no address with a secret is taken."""
+        """Wire it.
+
+        wholes: by source, what its events add up to, where a poller asks for that.
+        seal: None: there are no `[secrets] keys`, so no address with a secret is taken.
+        """
         self._db = db
         self._ledger = ledger
         self._outbox = outbox
         self._targets = targets
         self._sources = sources
+        self._wholes = wholes
         self._keys = keys
         self._seal = seal
         self._clock = clock
@@ -103,7 +110,7 @@ class Registry:
         """
         target = self._check(request, asker)
         wait = self._new_wait(request, target, asker)
-        expected = [Expectation(one.source, one.keys, one.type, one.early) for one in request.expects]
+        expected = [expectation(one, self._wholes) for one in request.expects]
         lacks = lacks_token(wait, await tokens_for(self._db, [wait]))
         opened = Entry(Kind.OPENED, wait.created_at, note=f"by {wait.client}{'; ' + NO_TOKEN if lacks else ''}")
         marks = self._keys.request_marks(body) if idempotency_key is not None else []
@@ -138,9 +145,7 @@ class Registry:
                 detail = "expected a configured source that this client may use"
                 errors.append(FieldError(pointer=f"/expects/{place}/source", detail=detail))
                 continue
-            if missing := sorted(required_keys(kind, one.type) - set(one.keys)):
-                detail = f"must also name {', '.join(missing)}, so that a fact about something else never counts"
-                errors.append(FieldError(pointer=f"/expects/{place}/keys", detail=detail))
+            errors += wrong_keys(place, one, kind, self._wholes)
         return errors
 
     def _new_wait(self, request: RegisterRequest, target: Target, asker: Asker) -> Wait:
@@ -174,6 +179,8 @@ class Registry:
         try:
             async with self._db.write() as tx:
                 await waits.insert(tx, wait, expected, opened, idempotency_key=idempotency_key, request_hash=mark)
+                for source, name in sorted(names_of_wholes(expected, self._wholes)):
+                    await wholes.ask(self._db, tx, source, name, until=wait.expires_at, now=wait.created_at)
         except sa.exc.IntegrityError:
             return await self._taken(wait, idempotency_key, marks)
         return wait
@@ -198,13 +205,6 @@ class Registry:
 
     def _callback_url(self, wait: Wait) -> str:
         return f"{self._terms.public_url}/cb/{self._keys.sign(wait.id, wait.expires_at)}"
-
-
-def required_keys(kind: type[Source[Any]], event_type: str | None) -> frozenset[str]:
-    """Return the keys that an expectation of *event_type* must name; without a type those of the strictest."""
-    if event_type is not None:
-        return kind.required_keys.get(event_type, frozenset())
-    return max(kind.required_keys.values(), key=len, default=frozenset())
 
 
 def read_address(target: Target, raw: dict[str, Any]) -> tuple[Address, str]:

@@ -5,8 +5,6 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
 from bridge.coordinator.api import Api
 from bridge.coordinator.api.access import Clients
 from bridge.coordinator.api.events import EventCalls
@@ -14,28 +12,23 @@ from bridge.coordinator.api.operations import OperationCalls
 from bridge.coordinator.api.status import StatusPage
 from bridge.coordinator.api.third_party import ThirdPartyCalls
 from bridge.coordinator.api.waits import WaitCalls
-from bridge.coordinator.consuming import BatchConsumer, to_its_end
+from bridge.coordinator.consuming import BatchConsumer
 from bridge.coordinator.dead import DeadLetters
 from bridge.coordinator.figures import Figures
 from bridge.coordinator.intake import Intake, read_event
 from bridge.coordinator.ledger import Ledger
+from bridge.coordinator.opening import Opening
 from bridge.coordinator.outbox import Outbox
 from bridge.coordinator.pausing import Pausing
 from bridge.coordinator.registry import Registry, Target, Terms
 from bridge.coordinator.reports import Reports, read_report_delivery
-from bridge.coordinator.store.engine import Database
 from bridge.coordinator.timers import Retention, Timers
-from bridge.core.errors import StoreUnavailable
 from bridge.core.ports import Broker, Clock
 from bridge.core.sealed import Seal
 from bridge.core.signing import CallbackKeys
-from bridge.core.source import Source
+from bridge.core.source import Source, Whole
 from bridge.core.topology import DEAD, EVENTS, REPORTS, UNROUTED
 from bridge.core.wait import Rules
-
-_log = structlog.get_logger(__name__)
-
-_RETRY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +38,8 @@ class CoordinatorConfig:
     store_url: str
     targets: Mapping[str, Target]
     sources: Mapping[str, type[Source[Any]]]
+    wholes: Mapping[str, Whole]
+    """By source: what its events add up to, where a poller asks for that."""
     keys: CallbackKeys
     seal: Seal | None
     """None: there are no `[secrets] keys`."""
@@ -61,7 +56,8 @@ class Coordinator:
         self._config = config
         self._broker = broker
         self._clock = clock
-        self.db = self._db = Database(config.store_url)
+        self.opening = Opening(config.store_url)
+        self.db = self._db = self.opening.db
         self.clients = config.clients
         self.ledger = Ledger(self._db, clock=clock, rules=config.rules)
         self.outbox = Outbox(self._db, self.ledger, broker, clock=clock)
@@ -71,6 +67,7 @@ class Coordinator:
             self.outbox,
             targets=config.targets,
             sources=config.sources,
+            wholes=config.wholes,
             keys=config.keys,
             seal=config.seal,
             clock=clock,
@@ -78,7 +75,6 @@ class Coordinator:
         )
         self.dead = DeadLetters(self._db, self.ledger, self.outbox, broker, clock=clock)
         self.figures = Figures(self._db, broker, targets=list(config.targets), clock=clock)
-        self._is_migrated = False
 
     def api(self) -> Api:
         """Return the handlers of /v1 and the status page."""
@@ -111,7 +107,13 @@ class Coordinator:
         config, db, broker = self._config, self._db, self._broker
         dedupe_for = config.terms.max_timeout + config.terms.keep_early  # as long as any wait could still see the event
         intake = Intake(
-            db, self.ledger, self.outbox, clock=self._clock, dedupe_for=dedupe_for, note_age=self.figures.note_consumed
+            db,
+            self.ledger,
+            self.outbox,
+            wholes=config.wholes,
+            clock=self._clock,
+            dedupe_for=dedupe_for,
+            note_age=self.figures.note_consumed,
         )
         reports = Reports(self.ledger, self.outbox)
         timers = Timers(
@@ -129,19 +131,12 @@ class Coordinator:
         ]
 
     async def migrate(self) -> None:
-        """Return when the store is up to date, whenever that is; any number of processes may ask for it."""
-        while not self._is_migrated:
-            try:
-                await to_its_end(self._db.migrate())
-            except StoreUnavailable:
-                _log.warning("store_away", during="start")
-                await asyncio.sleep(_RETRY_S)
-            else:
-                self._is_migrated = True
+        """Return when the store is up to date, whenever that is."""
+        await self.opening.migrate()
 
     async def is_ready(self) -> bool:
         """Return True when the store is migrated and answers."""
-        return self._is_migrated and await self._db.ping()
+        return await self.opening.is_ready()
 
     async def close(self) -> None:
-        await self._db.close()
+        await self.opening.close()

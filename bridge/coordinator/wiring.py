@@ -1,7 +1,7 @@
 """From the config to a coordinator: names become classes, tokens become clients."""
 
 from bridge.config import Config
-from bridge.config.kinds import source_kind
+from bridge.config.kinds import source_kind, whole_of
 from bridge.coordinator.api.access import Client, Clients
 from bridge.coordinator.registry import Target, Terms
 from bridge.coordinator.service import Coordinator, CoordinatorConfig
@@ -21,6 +21,7 @@ def make_coordinator(config: Config, broker: Broker, clock: Clock) -> Coordinato
             name: Target(name, load_consumer(settings.consumer), settings) for name, settings in config.targets.items()
         },
         sources={name: source_kind(settings.kind) for name, settings in config.sources.items()},
+        wholes={name: found[0] for name, settings in config.sources.items() if (found := whole_of(settings))},
         keys=config.callback_keys,
         seal=_seal(config),
         clients=_clients(config),

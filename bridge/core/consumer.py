@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, cast, get_args, get_or
 import orjson
 from pydantic import BaseModel, ConfigDict, PrivateAttr, SecretStr
 
+from bridge.core.event import EventData
 from bridge.core.outcome import CredentialRefused, Ending, Health, Later, Sight, Standing
 from bridge.core.ports import Clock, Http
 from bridge.core.quota import Quota
@@ -160,6 +161,11 @@ class Consumer(Generic[S, A]):
         return cls.address_type.third_party_client is not Address.third_party_client
 
     @classmethod
+    def tells_wholes(cls) -> bool:
+        """Return True when whole() is written."""
+        return cls.whole is not Consumer.whole
+
+    @classmethod
     def keeps_cookies(cls, settings: Any) -> bool:  # noqa: ARG003 - a platform's own rule may need them
         """Return True when the platform's session needs a cookie jar; by default no cookie is kept."""
         return False
@@ -202,6 +208,15 @@ class Consumer(Generic[S, A]):
         This is what the worker calls, at most once per delivery; a simple consumer writes resume() alone.
         """
         return await self.resume(address, resolution)
+
+    async def whole(self, name: str) -> EventData | None:
+        """Return what the whole called *name* came to; None: it is not over. The poller asks; few platforms need to be.
+
+        Raises:
+            NotYet: there is no such whole, or none that our credential may see.
+            Later, Refused, CredentialRefused, HttpFault: it is not known.
+        """
+        raise NotImplementedError
 
     async def health(self) -> Health:
         """Say whether the platform is up and takes our credential, with no wait involved; the breaker asks this."""

@@ -1,6 +1,6 @@
 """Source: the base class of the files that say who calls us. It does no I/O: what it needs from outside it asks ingress for."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from http import HTTPStatus
 from types import MappingProxyType
@@ -11,6 +11,29 @@ from bridge.core.request import Call, RawRequest, VerifiedRequest
 from bridge.core.settings import SourceSettings
 
 S = TypeVar("S", bound=SourceSettings)
+
+
+class Whole(NamedTuple):
+    """What the events of a kind add up to, such as a pipeline of several workflows. No sender tells it: it is asked for.
+
+    type: of the event that tells what it came to.
+    key: names the whole, in that event and in those of its parts.
+    keys: all keys of that event.
+    parts: keys that only events of a part have; who names one does not mean the whole.
+    told_by: the type of an event after which the whole may be over.
+    setting: the source's setting that names the target to ask; it has no whole without.
+    """
+
+    type: str
+    key: str
+    keys: frozenset[str]
+    parts: frozenset[str]
+    told_by: str
+    setting: str
+
+    def is_meant(self, keys: Collection[str]) -> bool:
+        """Return True when an expectation without a type that names *keys* is for the whole."""
+        return self.key in keys and self.parts.isdisjoint(keys)
 
 
 class Answer(NamedTuple):
@@ -40,6 +63,8 @@ class Source(Generic[S]):
 
     An expectation without `type` is held to the union of all of them.
     """
+    whole: ClassVar[Whole | None] = None
+    """What the events add up to; None: each stands for itself."""
 
     def __init_subclass__(cls, **more: Any) -> None:
         """Take the settings model from `Source[Settings]`."""

@@ -41,6 +41,12 @@ _early_dropped = Counter(
     registry=REGISTRY,
 )
 
+_looks = Counter(
+    "bridge_looks",
+    "Looks of a poller at what no sender tells: over, open, unknown, failed.",
+    ["source", "ending"],
+    registry=REGISTRY,
+)
 _agent_alarms = Counter(
     "bridge_agent_alarms",
     "What an agent cannot mend by itself: no_client, no_action_type, unknown_token, refused.",
@@ -121,6 +127,11 @@ def count_resolution(target: str, ending: str) -> None:
 
 def observe_resume(duration: timedelta) -> None:
     _resume.observe(max(duration.total_seconds(), 0.0))
+
+
+def count_look(source: str, ending: str) -> None:
+    """Count one look of a poller; *ending*: `over` `open` `unknown` `failed`."""
+    _looks.labels(source, ending).inc()
 
 
 def count_agent_alarm(agent: str, reason: str) -> None:

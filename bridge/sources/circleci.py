@@ -11,15 +11,19 @@ import re
 from datetime import datetime
 from typing import Any
 
+from pydantic import Field
+
 from bridge.core.body import media_type, parse_json
 from bridge.core.errors import BadSignature, Malformed, UnsupportedEncoding
 from bridge.core.event import Event, EventData, Outcome
 from bridge.core.inbound import SecretSettings, SecretSource, is_id, keys_of, line, link
 from bridge.core.request import RawRequest, VerifiedRequest
 from bridge.core.signing import hmac_sha256, matches_any
+from bridge.core.source import Whole
 
 WORKFLOW_COMPLETED = "workflow.completed"
 JOB_COMPLETED = "job.completed"
+PIPELINE_COMPLETED = "pipeline.completed"
 
 _STATUS = {
     "success": Outcome.SUCCEEDED,
@@ -35,9 +39,24 @@ _TYPE = re.compile(r"[a-z]+(?:-[a-z]+)*")
 class CircleCISettings(SecretSettings):
     """A project's webhook, with the secret it was made with."""
 
+    pipelines: str | None = Field(
+        default=None,
+        description="the `[targets.<name>]` whose token may read these pipelines: a wait for a pipeline is then decided when "
+        "all its workflows are over; without it by the first",
+    )
+
 
 class CircleCI(SecretSource[CircleCISettings]):
-    """Workflows decide by their status; jobs are only told of."""
+    """Workflows decide by their status; jobs are only told of. What a pipeline came to is asked for."""
+
+    whole = Whole(
+        type=PIPELINE_COMPLETED,
+        key="pipeline_id",
+        keys=frozenset({"pipeline_id", "project"}),
+        parts=frozenset({"workflow", "workflow_id", "job"}),
+        told_by=WORKFLOW_COMPLETED,
+        setting="pipelines",
+    )
 
     def check(self, raw: RawRequest, *, now: datetime) -> None:  # noqa: ARG002 - nothing signed binds the time
         given = [entry[3:] for entry in (raw.header("circleci-signature") or "").split(",") if entry.startswith("v1=")]

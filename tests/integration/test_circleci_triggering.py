@@ -48,7 +48,7 @@ class Platform:
     async def read(self, pipeline: Pipeline, *, after_s: float = 60) -> Outcome | None:
         """Return what is said of *pipeline* that long after now."""
         reader = Reader(self.consumer.http, self.consumer.health)
-        state, workflows = await reader.pipeline_state(pipeline.id), await reader.workflows(pipeline.id)
+        state, workflows = (await reader.pipeline(pipeline.id)).state, await reader.workflows(pipeline.id)
         return outcome_of(state, workflows, datetime.now(UTC) + timedelta(seconds=after_s))
 
 

@@ -20,7 +20,7 @@ from bridge.cli import app
 from bridge.config.kinds import source_kind
 from bridge.config.loader import load_config
 from bridge.coordinator.api.openapi import openapi_document
-from bridge.coordinator.registry import required_keys
+from bridge.coordinator.expecting import required_keys
 from bridge.core.api import RegisterRequest, unsupported
 from bridge.core.consumer import load_consumer
 from bridge.core.event import Event

@@ -98,15 +98,34 @@ class Circleback:
 
 
 @asynccontextmanager
-async def circleback(folder: Path, *, events: Collection[str] = EVENTS, **knobs: Any) -> AsyncIterator[Circleback]:
-    """Run it. events: that B's webhook sends; knobs: of the emulator."""
+async def circleback(
+    folder: Path,
+    *,
+    events: Collection[str] = EVENTS,
+    asks: bool = False,
+    store: str = "",
+    webhook: bool = True,
+    **knobs: Any,
+) -> AsyncIterator[Circleback]:
+    """Run it, by the emulator's clock.
+
+    Args:
+        folder: for its files.
+        events: that B's webhook sends.
+        asks: the bridge may ask CircleCI for B's pipelines.
+        store: its URL, in place of a file's.
+        webhook: False: B has none.
+        knobs: of the emulator.
+    """
     circleci = CircleciEmulator(**knobs)
     async with circleci.serve() as url:
         sections = (
             f'[targets.circleci]\nconsumer = "circleci"\nbase_url = "{url}"\ntoken_env = "T_CIRCLECI"\n'
             '[sources.circleci-b]\nkind = "circleci"\nsecret_env = ["T_CIRCLECI_HOOK"]\n'
-            '[secrets]\nkeys = [{ id = "test", env = "T_SEAL" }]\n'
+            + ('pipelines = "circleci"\n' if asks else "")
+            + '[secrets]\nkeys = [{ id = "test", env = "T_SEAL" }]\n'
         )
-        async with bridge(folder, more=sections, environ=ENVIRON) as running:
-            circleci.add_webhook(f"{running.url}/hooks/circleci-b", secret=SECRET, events=events, project=B)
+        async with bridge(folder, store=store, more=sections, environ=ENVIRON, clock=circleci) as running:
+            if webhook:
+                circleci.add_webhook(f"{running.url}/hooks/circleci-b", secret=SECRET, events=events, project=B)
             yield Circleback(circleci, running)

@@ -106,6 +106,7 @@ class AgentLine(Line):
             outbox,
             targets={"t": Target("t", WorkingCodepipeline, TARGET)},
             sources={},
+            wholes={},
             keys=CallbackKeys([b"k" * 32]),
             seal=None,
             clock=self.clock,

@@ -88,9 +88,10 @@ def find(model: type[Any]) -> Any:
 def use_plain_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `kind = "plain"` and `consumer = "plain"` name the models above."""
     monkeypatch.setattr(kinds, "source_settings", find(PlainSource))
+    monkeypatch.setattr(kinds, "whole_of", lambda _settings: None)
+    monkeypatch.setattr(kinds, "needs_sealing", lambda _consumer: [])
     monkeypatch.setattr(kinds, "target_settings", find(PlainTarget))
     monkeypatch.setattr(kinds, "takes_secrets", lambda _consumer: False)
-    monkeypatch.setattr(kinds, "needs_sealing", lambda _consumer: [])
     monkeypatch.setattr(kinds, "built_in", lambda _package: ["plain"])
 
 

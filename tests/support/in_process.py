@@ -11,6 +11,7 @@ import aiohttp
 
 from bridge.app import serve
 from bridge.config import load_config
+from bridge.core.ports import Clock
 from tests.support.acme.emulator import TOKEN as ACME_TOKEN
 from tests.support.acme.emulator import AcmeEmulator
 from tests.support.bridge_process import KEY, SECRET, TOKEN, Api
@@ -49,7 +50,13 @@ class Bridge:
 
 @asynccontextmanager
 async def bridge(
-    folder: Path, *, broker: str = "memory:", store: str = "", more: str = "", environ: Mapping[str, str] | None = None
+    folder: Path,
+    *,
+    broker: str = "memory:",
+    store: str = "",
+    more: str = "",
+    environ: Mapping[str, str] | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Bridge]:
     """Run one with every role. more: further sections, `$ACME` for the platform's URL; environ: what these name."""
     acme = AcmeEmulator()
@@ -72,7 +79,7 @@ async def bridge(
         config = load_config(path, environ=secrets)
         stop = asyncio.Event()
         started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        running = asyncio.create_task(serve(config, stop=stop, started=started.set_result))
+        running = asyncio.create_task(serve(config, stop=stop, started=started.set_result, clock=clock))
         try:
             await _started_or_ended(started, running)
             made = Bridge(await started, Api(session, await started), acme, session, stop)

@@ -295,7 +295,7 @@ class Line:
     async def consume_events(self, count: int, *, which: int = 0) -> None:
         db, ledger, outbox = self._parts(which)
         day = timedelta(days=8)
-        intake = Intake(db, ledger, outbox, clock=self.clock, dedupe_for=day, note_age=lambda _age: None)
+        intake = Intake(db, ledger, outbox, wholes={}, clock=self.clock, dedupe_for=day, note_age=lambda _age: None)
         copies = self.queues.take(EVENTS, count)
         batch = [Incoming(Event.parse(copy.body), copy.body) for copy in copies]
         await self._consume(EVENTS, copies, intake.handle(batch))

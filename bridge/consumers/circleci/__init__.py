@@ -40,10 +40,12 @@ from bridge.consumers.circleci.judging import (
     unread,
 )
 from bridge.consumers.circleci.listing import Found, Run, Workflow
+from bridge.consumers.circleci.pipelines import outcome_of, told
 from bridge.consumers.circleci.quota import quota_of
 from bridge.consumers.circleci.reading import JSON, Absent, Reader
 from bridge.core.consumer import Consumer, healthy
 from bridge.core.errors import HttpFault
+from bridge.core.event import EventData
 from bridge.core.outcome import (
     CredentialRefused,
     Ending,
@@ -121,6 +123,18 @@ class Circleci(Consumer[CircleciSettings, CircleciAddress]):
             return Health.DOWN
         return healthy(reply)
 
+    async def whole(self, name: str) -> EventData | None:
+        """Return what the pipeline *name* came to: one request while it runs, two at its end or before its first workflow."""
+        try:
+            listed = await self._reader.workflows(name)
+            if any(one.tag != "setup" for one in listed) and outcome_of(None, listed, self.clock.now()) is None:
+                return None
+            pipeline = await self._reader.pipeline(name)
+        except Absent:
+            raise NotYet("there is no such pipeline, or the token may not see it") from None
+        outcome = outcome_of(pipeline.state, listed, self.clock.now())
+        return told(name, pipeline, listed, outcome) if outcome else None
+
     async def look_closely(self, address: CircleciAddress) -> Sight:
         """List the jobs.
 
@@ -147,7 +161,7 @@ class Circleci(Consumer[CircleciSettings, CircleciAddress]):
     async def _standing(self, pipeline_id: str | None) -> Standing:
         """Say whether the pipeline was continued; where nobody can say, the key's own answer will."""
         try:
-            return standing_of(await self._reader.pipeline_state(pipeline_id)) if pipeline_id else Standing.WAITING
+            return standing_of((await self._reader.pipeline(pipeline_id)).state) if pipeline_id else Standing.WAITING
         except Absent:
             return Standing.WAITING
 
@@ -206,7 +220,7 @@ class Circleci(Consumer[CircleciSettings, CircleciAddress]):
         listed = await self._reader.workflows(pipeline_id)
         active, ended = candidates(listed, address.workflow_name)
         if not active and not ended:
-            if not listed and await self._reader.pipeline_state(pipeline_id) == "errored":
+            if not listed and (await self._reader.pipeline(pipeline_id)).state == "errored":
                 raise Gone("the pipeline is errored, and has no workflow")
             raise NotYet(f"the pipeline has no such workflow yet; workflows seen: {names(one.name for one in listed)}")
         runs = [await self._with_jobs(workflow) for workflow in active]

@@ -78,7 +78,7 @@ def judge_continue(reply: Reply, *, is_in_doubt: bool) -> Ending:
             return Later(f"not CircleCI's answer ({status})", is_doubtful=True)
 
 
-def standing_of(state: str) -> Standing:
+def standing_of(state: str | None) -> Standing:
     """Say where a pipeline in *state* stands: only one in its setup can be continued, or was not yet."""
     match state:
         case "setup" | "setup-pending":

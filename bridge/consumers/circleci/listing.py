@@ -138,6 +138,14 @@ class Pipeline(_Wire):
     vcs: dict[str, Any] | None = None
 
 
+class PipelineState(_Wire):
+    """One pipeline, asked for by its id. state: `created errored setup-pending setup pending`, or whatever else is said."""
+
+    state: str | None = None
+    number: int | None = None
+    project_slug: str | None = None
+
+
 P = TypeVar("P", bound=BaseModel)
 
 

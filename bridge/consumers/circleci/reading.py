@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from bridge.consumers.circleci.listing import Job, P, Workflow, items_of, parse
+from bridge.consumers.circleci.listing import Job, P, PipelineState, Workflow, items_of, parse
 from bridge.core.outcome import CredentialRefused, Health, Later, Refused
 from bridge.core.request import Call, Reply, segment
 
@@ -47,9 +47,8 @@ class Reader:
     async def workflows(self, pipeline_id: str) -> list[Workflow]:
         return await self._list(Workflow, f"/pipeline/{segment(pipeline_id)}/workflow")
 
-    async def pipeline_state(self, pipeline_id: str) -> str:
-        """Return `created errored setup-pending setup pending`, or whatever else is said."""
-        return str((await self._get(f"/pipeline/{segment(pipeline_id)}")).get("state"))
+    async def pipeline(self, pipeline_id: str) -> PipelineState:
+        return parse(PipelineState, await self._get(f"/pipeline/{segment(pipeline_id)}"))
 
     async def _list(self, kind: type[P], path: str) -> list[P]:
         """Return the items of all pages; a list that does not end is no reason to overlook something."""

@@ -6,7 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bridge.coordinator.store import works
+from bridge.coordinator.store import wholes, works
 from bridge.coordinator.store.engine import Database
 from bridge.coordinator.store.tables import (
     dead_letters,
@@ -61,10 +61,11 @@ async def _let_go(db: Database, tx: AsyncConnection, ids: Sequence[str]) -> int:
 
 
 async def prune(db: Database, tx: AsyncConnection, *, before: datetime, now: datetime) -> int:
-    """Delete one step of what ended before *before*; return how many rows of waits, events, works and dead letters went."""
+    """Delete one step of what ended before *before*; return how many rows of waits, events, works, wholes and dead letters went."""
     gone = await _prune_waits(db, tx, before)
     gone += await _prune_events(db, tx, before)
     gone += await works.prune(tx, before=before, most=STEP)
+    gone += await wholes.prune(tx, now=now, most=STEP)
     old = sa.select(dead_letters.c.id).where(dead_letters.c.at < before).limit(STEP)
     gone += (await tx.execute(sa.delete(dead_letters).where(dead_letters.c.id.in_(old.scalar_subquery())))).rowcount
     stale = sa.select(dedupe.c.event_id).where(dedupe.c.expires_at < now).limit(STEP)

@@ -242,6 +242,24 @@ _partial("ix_works_due", works.c.target, works.c.due_at, where=IS_UNENDED)
 _partial("ix_works_agent", works.c.agent, where=IS_UNENDED)
 sa.Index("ix_works_ended", works.c.ended_at)
 
+wholes = sa.Table(
+    "wholes",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True, comment="of the event that will tell what it came to"),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("due_at", Instant, nullable=False, comment="when it is to be looked at"),
+    sa.Column("step", sa.Integer, nullable=False, comment="looks since it was touched"),
+    sa.Column("tries", sa.Integer, nullable=False, comment="failed looks in a row"),
+    sa.Column("deadlines", Json, nullable=False, comment="of the waits that asked, as text, ascending"),
+    sa.Column("until", Instant, nullable=False, comment="the last of them: nobody wants it any more"),
+    sa.Column("touched", sa.Integer, nullable=False, comment="counts waits that asked and parts that ended"),
+    sa.Column("claimed_until", Instant, comment="somebody looks at it until then"),
+    sa.Index("uq_wholes_name", "source", "name", unique=True),
+    sa.Index("ix_wholes_due", "source", "due_at"),
+    sa.Index("ix_wholes_until", "until"),
+)
+
 targets = sa.Table(
     "targets",
     metadata,

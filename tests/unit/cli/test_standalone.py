@@ -117,6 +117,7 @@ def test_the_config_here_is_the_default(tmp_path: Path, monkeypatch: pytest.Monk
         ([], set(Role), ("jenkins-prod", "jenkins-test")),
         (["--role", "worker", "--target", "jenkins-test"], {Role.WORKER}, ("jenkins-test",)),
         (["--role", "ingress", "--role", "coordinator"], {Role.INGRESS, Role.COORDINATOR}, ()),
+        (["--role", "ingress", "--role", "poller"], {Role.INGRESS, Role.POLLER}, ()),
     ],
 )
 def test_run_hands_over_roles_and_targets(
@@ -133,7 +134,6 @@ def test_run_hands_over_roles_and_targets(
 @pytest.mark.parametrize(
     "options",
     [
-        ["--role", "poller"],
         ["--role", "king"],
         ["--role", "ingress", "--target", "jenkins-prod"],
         ["-c", "/x", "--nope"],

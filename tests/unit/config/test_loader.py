@@ -223,7 +223,7 @@ def test_urls_may_be_written_or_named(tmp_path: Path) -> None:
     assert "p@rabbit" not in repr(config)
 
 
-@pytest.mark.parametrize("role", [role for role in Role if role is not Role.AGENT])  # it needs a section: unit/agents
+@pytest.mark.parametrize("role", [Role.INGRESS, Role.COORDINATOR, Role.WORKER])  # others need sections of their own
 def test_every_role_reads_the_brokers_url(tmp_path: Path, role: Role) -> None:
     """Whatever a process does, it does over the broker."""
     config = load_small(tmp_path, SMALL + '[broker]\nurl_env = "RABBIT"\n', roles=[role], extra={"RABBIT": "amqp://r/"})

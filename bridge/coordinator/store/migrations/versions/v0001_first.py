@@ -222,6 +222,23 @@ def upgrade() -> None:
         postgresql_where=sa.text("idempotency_key IS NOT NULL"),
     )
     op.create_table(
+        "wholes",
+        sa.Column("id", sa.Text(), nullable=False, comment="of the event that will tell what it came to"),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False, comment="when it is to be looked at"),
+        sa.Column("step", sa.Integer(), nullable=False, comment="looks since it was touched"),
+        sa.Column("tries", sa.Integer(), nullable=False, comment="failed looks in a row"),
+        sa.Column("deadlines", sa.Text(), nullable=False, comment="of the waits that asked, as text, ascending"),
+        sa.Column("until", sa.BigInteger(), nullable=False, comment="the last of them: nobody wants it any more"),
+        sa.Column("touched", sa.Integer(), nullable=False, comment="counts waits that asked and parts that ended"),
+        sa.Column("claimed_until", sa.BigInteger(), nullable=True, comment="somebody looks at it until then"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_wholes")),
+    )
+    op.create_index("ix_wholes_due", "wholes", ["source", "due_at"], unique=False)
+    op.create_index("ix_wholes_until", "wholes", ["until"], unique=False)
+    op.create_index("uq_wholes_name", "wholes", ["source", "name"], unique=True)
+    op.create_table(
         "works",
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("agent", sa.Text(), nullable=False),

@@ -1,0 +1,1 @@
+"""Asks remote systems for what none of them tells: the role `poller`."""
