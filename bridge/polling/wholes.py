@@ -59,6 +59,7 @@ class Wholes:
         self._clock = clock
         self._random = random
         self._under_way: dict[asyncio.Task[None], Look] = {}
+        self._beginning = asyncio.Lock()
         self._is_stopping = False
         self.is_running = False
 
@@ -78,6 +79,8 @@ class Wholes:
     async def stop(self) -> None:
         """Begin no look, let those under way end, and let go of what is left."""
         self._is_stopping = True
+        async with self._beginning:  # what was claimed a moment ago is under way by now
+            pass
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=STOP_S)
         left = dict(self._under_way)
@@ -94,6 +97,11 @@ class Wholes:
         Raises:
             StoreUnavailable: nothing was begun; what was claimed nevertheless is free when its lease ends.
         """
+        async with self._beginning:
+            if not self._is_stopping:
+                await self._begin_due()
+
+    async def _begin_due(self) -> None:
         room, now = MOST - len(self._under_way), self._clock.now()
         async with self._db.read() as tx:
             if not room or not await wholes.is_any_due(tx, self._sources, now=now):

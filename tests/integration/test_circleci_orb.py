@@ -48,6 +48,7 @@ token_file = "{folder}/circleci-token"
 [sources.circleci-b]
 kind = "circleci"
 secret_env = ["T_HUB"]
+pipelines = "circleci"
 """
 _CURL = """#!/bin/sh
 printf '%s\\n' "$*" >>"$CURL_ARGUMENTS"
@@ -219,7 +220,10 @@ async def circle_of(orb: Orb, folder: Path, curl: str) -> AsyncIterator[Circle]:
     (folder / "bin/curl").chmod(0o755)
     (folder / "arguments").touch()
     circleci = CircleciEmulator()
-    async with circleci.serve() as url, bridge(folder, more=SECTIONS.format(circleci=url, folder=folder)) as running:
+    async with (
+        circleci.serve() as url,
+        bridge(folder, more=SECTIONS.format(circleci=url, folder=folder), clock=circleci) as running,
+    ):
         made = Circle(orb, circleci, running, folder, curl)
         yield made
         for seen in (made.shown, (folder / "arguments").read_text()):
@@ -413,6 +417,7 @@ async def test_pipeline_a_goes_on_with_b(circle: Circle, *, result: str, end: st
     if not is_early:
         (b,) = (one for one in circle.circleci.world.pipelines.values() if one.project.slug == "gh/acme/b")
         circle.circleci.finish(b.workflow().job("build"), result)
+    circle.circleci.turn_clock(6)  # a workflow's end is believed when the lists cannot be behind any more
     assert await circle.settled(workflow, "b-is-done") == "success"
 
     ran = await circle.job(workflow).run_all(runs_of_job(circle.orb, config, waiting))

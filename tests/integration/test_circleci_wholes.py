@@ -141,9 +141,10 @@ async def test_circleci_case_29_lists_that_lag_are_asked_again(tmp_path: Path) -
         a, b = one.a().workflow(), one.b(RUNNING)
         one.circleci.turn_clock(3)
         wait = await one.wait_for(a, b, kind=None)
+        await eventually(lambda: looks(one, b) == 1)
         one.circleci.finish(b.workflow().job("e2e"))
         await one.told()
-        await looked(one, b)
+        await eventually(lambda: looks(one, b) >= 2)
         assert await is_open(one, wait)
         one.circleci.knobs.read_lag_s = 0
         one.circleci.turn_clock(LAG_S)

@@ -146,7 +146,7 @@ def test_variables_take_effect(name: str, secrets: Path, tmp_path: Path) -> None
 def test_every_role_and_target_runs() -> None:
     """The services together run each role that the example's config has use for, and a worker for each target."""
     commands = [SERVICES[name]["command"] for name in OURS]
-    assert {option(command, "--role") for command in commands} == {role.value for role in Role} - {"agent"}
+    assert {option(command, "--role") for command in commands} == {role.value for role in Role} - {"agent", "poller"}
     targets = tomllib.loads((FOLDER / "bridge.toml").read_text())["targets"]
     assert {option(command, "--target") for command in commands} - {None} == set(targets)
 

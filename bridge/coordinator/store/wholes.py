@@ -120,7 +120,7 @@ async def end(tx: AsyncConnection, look: Look) -> None:
 
 async def release(tx: AsyncConnection, looks: Sequence[Look]) -> None:
     """Let go of *looks* as they were: their process stops."""
-    for look in sorted(looks, key=lambda look: look.id):
+    for look in sorted(looks, key=lambda look: (look.source, look.name)):
         await tx.execute(sa.update(wholes).where(_is_ours(look)).values(claimed_until=None))
 
 
