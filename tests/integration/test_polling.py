@@ -289,7 +289,8 @@ async def test_the_end_of_all_waits_ends_the_looks(lite: Database) -> None:
     deadlines = [NOW + timedelta(minutes=25), NOW + timedelta(minutes=30)]
     for deadline in deadlines:
         await ask(lite, until=deadline)
-    desk, at = Desk(lite, None), []
+    desk = Desk(lite, None)
+    at: list[datetime] = []
     while (found := await rows(lite)) and len(at) < 20:
         at.append(max(found[0].due_at, desk.clock.now()))
         await desk.turn((at[-1] - desk.clock.now()).total_seconds())
