@@ -253,6 +253,7 @@ async def test_circleci_case_30_the_last_look_is_before_the_deadline(tmp_path: P
         await as_time_goes_by(one, lambda: looks(one, b) >= 12)
         left = datetime.fromisoformat((await show(one, wait))["expires_at"]) - one.circleci.now()
         one.circleci.turn_clock(left.total_seconds() - 25)
+        await looked(one, b)
         one.circleci.finish(b.workflow().job("e2e"))
         one.circleci.turn_clock(LAG_S)
         shown = await one.ended(wait)
