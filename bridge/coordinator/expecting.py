@@ -47,8 +47,8 @@ def _wrong_whole(place: int, one: ExpectationRequest, whole: Whole, *, is_asked_
         ]
     if whole.key not in one.keys:
         return [_at(place, "keys", f"must name {whole.key}")]
-    if foreign := sorted(set(one.keys) - whole.keys):
-        detail = f"{', '.join(foreign)}: only a part has that. Leave it out, or name the type of a part's event"
+    if not whole.keys.issuperset(one.keys):
+        detail = f"a whole has the keys {', '.join(sorted(whole.keys))}: leave out others, or name the type of a part's event"
         return [_at(place, "keys", detail)]
     if len(name := one.keys[whole.key]) > MAX_INDEXED_CHARACTERS or not name:
         return [_at(place, f"keys/{whole.key}", f"must have 1 to {MAX_INDEXED_CHARACTERS} characters")]

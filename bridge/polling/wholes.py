@@ -103,8 +103,10 @@ class Wholes:
 
     async def _begin_due(self) -> None:
         room, now = MOST - len(self._under_way), self._clock.now()
+        if not room:
+            return
         async with self._db.read() as tx:
-            if not room or not await wholes.is_any_due(tx, self._sources, now=now):
+            if not await wholes.is_any_due(tx, self._sources, now=now):
                 return
         async with self._db.write() as tx:
             claimed = await wholes.claim(tx, self._sources, now=now, until=now + LEASE, most=room)
@@ -116,8 +118,8 @@ class Wholes:
     async def _care(self, look: Look) -> None:
         """Make one look, and write down what follows; nothing is raised."""
         try:
-            due_at = await self._look(look) if look.until > self._clock.now() else None
-            await to_its_end(self._let_go(look, due_at))
+            again = await self._look(look) if look.until > self._clock.now() else None
+            await to_its_end(self._let_go(look, again))
         except StoreUnavailable:  # the lease ends by itself, and the look is made again
             _log.warning("look_left", source=look.source, whole=look.id)
         except Exception as fault:  # noqa: BLE001 - a bug met by one must not touch the others
