@@ -372,6 +372,7 @@ async def test_what_cannot_be_asked_for_is_refused(tmp_path: Path, more: dict[st
         }
         status, problem = await one.bridge.api.call("POST", "/v1/waits", json=body)
         assert (status, [error["pointer"] for error in problem["errors"]]) == (422, [pointer])
+        assert "project_id" not in str(problem)  # nothing of a request is told back
 
 
 async def test_a_source_that_asks_nobody_tells_no_whole(tmp_path: Path) -> None:
