@@ -109,32 +109,40 @@ def test_templates_are_right() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-@pytest.mark.parametrize(
-    ("name", "old", "new"),
-    [
-        ("action-type.yaml", "Category: !Ref Category", "Category: Lunch"),
-        ("policies.yaml", "codepipeline:PutApprovalResult", "codepipeline:PutApproval"),
-        ("approvals.yaml", "Protocol: https", "Protokoll: https"),
-        ("hand-over.yaml", "Role: !GetAtt Role.Arn", "Role: !GetAtt Role.ARN"),
-    ],
-)
-def test_a_template_that_is_wrong_is_found(tmp_path: Path, name: str, old: str, new: str) -> None:
-    """The check is one that can fail."""
-    text = (AWS / name).read_text()
-    assert old in text
-    (tmp_path / name).write_text(text.replace(old, new))
-    assert lint(tmp_path / name).returncode != 0
+WRONG = {
+    "action-type.yaml": ("Category: !Ref Category", "Category: Lunch"),
+    "policies.yaml": ("codepipeline:PutApprovalResult", "codepipeline:PutApproval"),
+    "approvals.yaml": ("Protocol: https", "Protokoll: https"),
+    "hand-over.yaml": ("Role: !GetAtt Role.Arn", "Role: !GetAtt Role.ARN"),
+}
 
 
-@pytest.mark.parametrize("name", PARTS)
-def test_a_policy_names_resources_that_its_actions_take(tmp_path: Path, name: str) -> None:
+def test_a_template_that_is_wrong_is_found(tmp_path: Path) -> None:
+    """The check is one that can fail: it has something to say of each."""
+    for name, (old, new) in WRONG.items():
+        text = (AWS / name).read_text()
+        assert old in text
+        (tmp_path / name).write_text(text.replace(old, new))
+    said = lint(*tmp_path.iterdir()).stdout
+    assert [name for name in WRONG if str(tmp_path / name) in said] == list(WRONG)
+
+
+def test_a_policy_names_resources_that_its_actions_take(tmp_path: Path) -> None:
     """The files have whole ARNs, which cfn-lint holds against each action; another kind of resource would be found."""
-    for text, is_right in ((policy(name), True), (misdirected(policy(name)), False)):
-        properties = {"PolicyDocument": text}
-        resources = {"Policy": {"Type": "AWS::IAM::ManagedPolicy", "Properties": properties}}
-        (tmp_path / name).write_text(json.dumps({"Resources": resources}))
-        if is_right or text != policy(name):
-            assert (lint(tmp_path / name).returncode == 0) is is_right
+    right = [as_template(tmp_path / name, policy(name)) for name in PARTS]
+    done = lint(*right)
+    assert (done.returncode, done.stdout) == (0, "")
+    others = {name: misdirected(policy(name)) for name in PARTS}
+    wrong = [as_template(tmp_path / f"wrong-{name}", text) for name, text in others.items() if text != policy(name)]
+    said = lint(*wrong).stdout
+    assert [path for path in wrong if str(path) in said] == wrong != []
+
+
+def as_template(path: Path, document: dict[str, Any]) -> Path:
+    """Write a template at *path* with the policy *document* alone."""
+    policies = {"Policy": {"Type": "AWS::IAM::ManagedPolicy", "Properties": {"PolicyDocument": document}}}
+    path.write_text(json.dumps({"Resources": policies}))
+    return path
 
 
 def misdirected(document: dict[str, Any]) -> dict[str, Any]:

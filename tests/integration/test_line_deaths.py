@@ -9,7 +9,7 @@ import pytest
 from bridge.core.event import Outcome
 from bridge.core.topology import RESOLUTIONS
 from bridge.core.wait import State
-from tests.integration.test_line_stateful import check
+from tests.integration.test_line_stateful import EXAMPLES, check
 from tests.support.line import Line, Place, Simulated, Telling
 
 KEYS = {"sha": "a" * 40}
@@ -51,7 +51,10 @@ async def places_of(url: str, kind: type[Simulated], *, repeats: bool, early: bo
 async def test_no_death_anywhere_resumes_twice_or_forgets(
     tmp_path: Path, kind: type[Simulated], *, repeats: bool, early: bool
 ) -> None:
-    """Whatever place the process dies at, and whatever second place, one answer reaches the pipeline."""
+    """Whatever place the process dies at, and whatever second place, one answer reaches the pipeline.
+
+    Of the stories beside the first every third place is played, unless BRIDGE_TEST_EXAMPLES is set.
+    """
     template = tmp_path / "template.db"
     places = await places_of(f"sqlite:///{template}", kind, repeats=repeats, early=early)
     assert places > 10
@@ -59,8 +62,9 @@ async def test_no_death_anywhere_resumes_twice_or_forgets(
     line = Line(f"sqlite:///{blank}")
     await line.migrate()
     await line.close()
-    plans: list[tuple[int, ...]] = [(one,) for one in range(places)]
-    plans += [pair for pair in combinations(range(places), 2) if sum(pair) % 61 == 0]
+    is_whole = EXAMPLES or (kind is Simulated and not repeats and not early)
+    plans: list[tuple[int, ...]] = [(one,) for one in range(places) if is_whole or one % 3 == early + repeats]
+    plans += [pair for pair in combinations(range(places), 2) if is_whole and sum(pair) % 61 == 0]
     for number, plan in enumerate(plans):
         path = tmp_path / f"{number}.db"
         path.write_bytes(blank.read_bytes())

@@ -165,7 +165,7 @@ def run_machine() -> Any:
 def test_no_order_resumes_twice_or_forgets_on_sqlite(run_machine: Any, tmp_path: Path, kind: type[Simulated]) -> None:
     """Two coordinators on one SQLite file, with a platform that tells and one that does not."""
     numbers: Iterator[int] = iter(range(1_000_000))
-    run_machine(lambda: f"sqlite:///{tmp_path}/{next(numbers)}.db", kind, 40)
+    run_machine(lambda: f"sqlite:///{tmp_path}/{next(numbers)}.db", kind, 25)
 
 
 def test_no_order_resumes_twice_or_forgets_on_postgresql(run_machine: Any, database_url: str) -> None:

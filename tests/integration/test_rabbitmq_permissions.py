@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
+import orjson
 import pytest
 from yarl import URL
 
@@ -14,7 +15,7 @@ from tests.support.acme.emulator import TOKEN as ACME_TOKEN
 from tests.support.acme.emulator import AcmeEmulator
 from tests.support.bridge_process import Api, BridgeProcess, Setup, api
 from tests.support.processes import free_port
-from tests.support.servers import RabbitmqNode, drop_vhost, fresh_vhost
+from tests.support.servers import RabbitmqNode, drop_vhost, fresh_vhost, manage
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/rabbitmq-and-postgresql.md"
 ROW = re.compile(r"^\| `(bridge-\w+)` \| `(.*)` \| `(.*)` \| `(.*)` \|$", re.MULTILINE)
@@ -39,13 +40,14 @@ def users(rabbitmq_node: RabbitmqNode) -> Iterator[dict[str, str]]:
     url = URL(fresh_vhost(rabbitmq_node.url))
     urls = {}
     for user, *rights in ROW.findall(PAGE.read_text()):
-        rabbitmq_node.ctl("add_user", user, "pw")
+        manage(rabbitmq_node.url, "PUT", f"/api/users/{user}", orjson.dumps({"password": "pw", "tags": ""}))
         patterns = (right.replace("\\|", "|") for right in rights)  # a table's own escape
-        rabbitmq_node.ctl("set_permissions", "-p", url.path.removeprefix("/"), user, *patterns)
+        given = orjson.dumps(dict(zip(("configure", "write", "read"), patterns, strict=True)))
+        manage(rabbitmq_node.url, "PUT", f"/api/permissions{url.path}/{user}", given)
         urls[user.removeprefix("bridge-")] = str(url.with_user(user).with_password("pw"))
     yield urls
     for role in urls:
-        rabbitmq_node.ctl("delete_user", f"bridge-{role}")
+        manage(rabbitmq_node.url, "DELETE", f"/api/users/bridge-{role}", b"")
     drop_vhost(str(url))
 
 

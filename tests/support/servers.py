@@ -43,6 +43,7 @@ __all__ = [
     "find_rabbitmq",
     "fresh_database",
     "fresh_vhost",
+    "manage",
     "metrics_url",
     "purge",
 ]
@@ -70,8 +71,8 @@ def fresh_vhost(url: str, *, targets: Iterable[str] = ()) -> str:
     user = URL(url).user or "guest"
     everything = b'{"configure": ".*", "write": ".*", "read": ".*"}'
     try:
-        _manage(url, "PUT", f"/api/vhosts/{name}", b"{}")
-        _manage(url, "PUT", f"/api/permissions/{name}/{user}", everything)
+        manage(url, "PUT", f"/api/vhosts/{name}", b"{}")
+        manage(url, "PUT", f"/api/permissions/{name}/{user}", everything)
     except (OSError, ServerError):
         _in_thread(lambda: purge(url, targets))
         return url
@@ -83,7 +84,7 @@ def drop_vhost(url: str) -> None:
     name = URL(url).path.removeprefix("/")
     if name.startswith("bridge-test-"):
         with suppress(OSError, ServerError):
-            _manage(url, "DELETE", f"/api/vhosts/{name}", b"")
+            manage(url, "DELETE", f"/api/vhosts/{name}", b"")
 
 
 def fresh_database(url: str) -> str:
@@ -101,7 +102,13 @@ def drop_database(url: str) -> None:
             _in_thread(lambda: _execute(str(URL(url).with_path("/postgres")), f'DROP DATABASE "{name}" WITH (FORCE)'))
 
 
-def _manage(url: str, method: str, path: str, body: bytes) -> None:
+def manage(url: str, method: str, path: str, body: bytes) -> None:
+    """Call the management API of the broker at *url*.
+
+    Raises:
+        ServerError: it refused.
+        OSError: it is not there.
+    """
     at = URL(url)
     host, port = at.host or "localhost", (at.port or 5672) + MANAGEMENT_OFFSET
     login = b64encode(f"{at.user or 'guest'}:{at.password or 'guest'}".encode()).decode()
