@@ -140,14 +140,18 @@ def keys_of(values: Mapping[str, Any]) -> dict[str, str]:
     keys: dict[str, str] = {}
     for name, value in values.items():
         text = value if isinstance(value, str) else _text_key(value)
-        if text and _fits(text, MAX_KEY_BYTES) and _fits(name, MAX_ID_BYTES) and len(keys) < MAX_KEYS:
+        is_short = len(text) <= _SURE_OF_KEY and len(name) <= _SURE_OF_ID
+        if text and len(keys) < MAX_KEYS and (is_short or _fit(name, text)):
             keys[name] = text
     return keys
 
 
-def _fits(text: str, limit: int) -> bool:
-    """Return True when *text* takes at most *limit* bytes; a character takes four at most."""
-    return len(text) * 4 <= limit or len(text.encode()) <= limit
+_SURE_OF_KEY, _SURE_OF_ID = MAX_KEY_BYTES // 4, MAX_ID_BYTES // 4
+"""Characters that fit for certain: each takes four bytes at most."""
+
+
+def _fit(name: str, text: str) -> bool:
+    return len(text.encode()) <= MAX_KEY_BYTES and len(name.encode()) <= MAX_ID_BYTES
 
 
 def _text_key(value: Any) -> str:

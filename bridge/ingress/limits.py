@@ -4,7 +4,6 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import IPv6Address, ip_address
-from typing import Self
 
 from bridge.core.errors import IntakeError
 
@@ -40,10 +39,6 @@ class Budget:
     def __init__(self, total_bytes: int) -> None:
         self.free = total_bytes
 
-    def room(self) -> "Room":
-        """Return the room of one request, given back when its block ends."""
-        return Room(self)
-
 
 class Room:
     """What one request holds of a budget."""
@@ -51,8 +46,10 @@ class Room:
     __slots__ = ("_budget", "_held")
 
     def __init__(self, budget: Budget) -> None:
+        """Raises Busy: there is none at all."""
         self._budget = budget
         self._held = 0
+        self.take(_OVERHEAD_BYTES)
 
     def take(self, number: int) -> None:
         """Hold *number* more bytes.
@@ -65,12 +62,9 @@ class Room:
         self._budget.free -= number
         self._held += number
 
-    def __enter__(self) -> Self:
-        self.take(_OVERHEAD_BYTES)
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def give_back(self) -> None:
         self._budget.free += self._held
+        self._held = 0
 
 
 class Guesses:

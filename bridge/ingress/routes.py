@@ -115,13 +115,15 @@ class Ingress:
     ) -> web.StreamResponse | Short:
         """Read the body within its bounds and have it accepted; its room is taken until the answer is known."""
         _check_head(request, self._max_body_bytes)
-        with self._budget.room() as room:
+        room = Room(self._budget)
+        try:
             body = self._at_hand(request.content, room)
             if body is None:
                 body = await self._read(request, room)
             raw = self._intake.received(request.method, path, query, _headers(request), body)
-            answer = await self._intake.accept(source, raw)
-        return _respond(request, answer)
+            return _respond(request, await self._intake.accept(source, raw))
+        finally:
+            room.give_back()
 
     def _at_hand(self, content: StreamReader, room: Room) -> bytes | None:
         """Return the body if it came with the head, as it usually does."""
