@@ -5,7 +5,6 @@ import re
 import shlex
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ from bridge.demo.errors import DemoError
 pytestmark = pytest.mark.usefixtures("_temporary")
 
 DEMO = ("-c", "from bridge.cli import main; main()", "demo")
-BUDGET_S = 45
+SILENCE_S = 45
 PIPELINES = 7
 
 BROKEN = """
@@ -83,7 +82,7 @@ class Demo:
 
     async def _line(self) -> str:
         assert self._process.stdout is not None
-        line = (await asyncio.wait_for(self._process.stdout.readline(), BUDGET_S)).decode()
+        line = (await asyncio.wait_for(self._process.stdout.readline(), SILENCE_S)).decode()
         self.text += line
         return line
 
@@ -122,11 +121,9 @@ async def started(arguments: Sequence[str]) -> AsyncIterator[Demo]:
 
 
 async def play(*arguments: str) -> Demo:
-    """Play to a good end, in time, with nothing left behind."""
-    begin = time.monotonic()
+    """Play to a good end, with nothing left behind."""
     async with started((*DEMO, *arguments)) as demo:
         assert await demo.ended() == 0, demo.text
-    assert time.monotonic() - begin < BUDGET_S
     assert f"{PIPELINES} of {PIPELINES} pipelines were resumed once with the right result" in demo.text
     assert demo.text.count(" ✓ ") == PIPELINES
     assert not demo.folder.exists()
