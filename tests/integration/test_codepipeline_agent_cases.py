@@ -20,7 +20,7 @@ from tests.support.codepipeline_agent import LOAD_TEST, SECRETS, Running, Shifte
 from tests.support.codepipeline_boto3 import boto
 
 ACK, SUCCESS, FAILURE, DETAILS = "AcknowledgeJob", "PutJobSuccessResult", "PutJobFailureResult", "GetJobDetails"
-POLL = "PollForJobs"
+POLL, PARTNERS_POLL = "PollForJobs", "PollForThirdPartyJobs"
 LAMBDA, PARTNER = "Invoke/AWS/Lambda/1", "Build/ThirdParty/Bridge/1"
 CLIENT = "00000000-abcd-4000-abcd-000000000000"
 CLIENT_TOKEN = "cl13nt-t0ken-of-a-customer"  # noqa: S105 - a dummy
@@ -460,16 +460,17 @@ async def test_hand_overs_that_are_refused(tmp_path: Path) -> None:
 
 
 async def test_codepipeline_case_33_no_more_than_there_is_room_for(tmp_path: Path) -> None:
-    """A poll asks for the free slots; without one there is none, until a work ends."""
-    async with stage(tmp_path, more="slots = 3\n", visibility_s=1.0) as one, one.bridge() as bridge:
+    """A poll asks for the free slots; without one there is none, while another agent polls on, until a work ends."""
+    agents = agent_section("{remote}", more="slots = 3\n") + agent_section("{remote}", name="beat", action_type=PARTNER)
+    async with stage(tmp_path, agents=agents, visibility_s=1.0) as one, one.bridge() as bridge:
         await one.until(lambda: one.count(POLL) == 1)
         assert one.operations(POLL)[0][1]["maxBatchSize"] == 3
         executions = [one.begin(f"p{number}") for number in range(4)]
         held = executions[:3]
         for execution in held:
             await one.held(execution)
-        polls = one.count(POLL)
-        await asyncio.sleep(2)
+        polls, beats = one.count(POLL), one.count(PARTNERS_POLL)
+        await one.until(lambda: one.count(PARTNERS_POLL) >= beats + 3)
         assert one.count(POLL) == polls
         assert one.remote.starts == 3
         await succeeds(one, bridge, held[0])
@@ -516,8 +517,9 @@ async def test_codepipeline_case_36_what_cannot_be_recorded_is_not_acknowledged(
 
 async def test_codepipeline_case_36_no_job_is_taken_without_the_broker(tmp_path: Path) -> None:
     """RabbitMQ cannot be reached: nothing is polled, and so nothing is acknowledged that could not be finished."""
-    async with stage(tmp_path, broker="amqp://guest:guest@127.0.0.1:1/") as one, one.bridge(is_ready=False):
-        execution = one.begin()
-        await asyncio.sleep(2.5)
-        assert one.aws.log == []
-        assert execution.job.state == "Queued"
+    with structlog.testing.capture_logs() as logs:
+        async with stage(tmp_path, broker="amqp://guest:guest@127.0.0.1:1/") as one, one.bridge(is_ready=False):
+            execution = one.begin()
+            await one.until(lambda: [log["event"] for log in logs].count("broker_unreachable") >= 6)
+            assert one.aws.log == []
+            assert execution.job.state == "Queued"
