@@ -32,15 +32,6 @@ WHOLE = CircleCI.whole
 OVER = EventData(outcome=Outcome.FAILED, keys={"pipeline_id": "p1"})
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def db(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    url = f"sqlite:///{tmp_path}/store.db" if request.param == "sqlite" else request.getfixturevalue("database_url")
-    database = Database(url)
-    await database.migrate()
-    yield database
-    await database.close()
-
-
 @pytest.fixture
 async def lite(tmp_path: Path) -> AsyncIterator[Database]:
     """A store for what does not depend on the database."""

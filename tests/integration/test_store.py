@@ -1,9 +1,7 @@
 """The store on SQLite and PostgreSQL: one behaviour, two databases."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,15 +34,6 @@ from tests.support.line import EPOCH, Turned
 NOW = EPOCH
 HOUR = timedelta(hours=1)
 EVERYTHING = views.Scope(None, None)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def db(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    url = f"sqlite:///{tmp_path}/store.db" if request.param == "sqlite" else request.getfixturevalue("database_url")
-    database = Database(url)
-    await database.migrate()
-    yield database
-    await database.close()
 
 
 def a_wait(**more: Any) -> Wait:
