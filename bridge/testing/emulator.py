@@ -94,6 +94,10 @@ class Effect(BaseModel):
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+SHUTDOWN_S = 1.0
+"""A call whose caller was cut off before its body came would otherwise be waited for two minutes at the end."""
+
+
 class Emulator:
     """Base class: a platform adds its routes in routes() and its own control calls in control_routes()."""
 
@@ -145,7 +149,7 @@ class Emulator:
         """Serve on loopback; yield the base URL, without a trailing slash."""
         app = web.Application(middlewares=[self._middleware], client_max_size=64 * 1024 * 1024)
         app.add_routes([*self._common_control(), *self.control_routes(), *self.routes()])
-        self._runner = web.AppRunner(app, access_log=None, auto_decompress=False)
+        self._runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=SHUTDOWN_S)
         await self._runner.setup()
         await self._listen(port)
         try:
