@@ -238,6 +238,20 @@ async def test_codepipeline_case_11_two_agents_on_one_type(tmp_path: Path) -> No
             assert sorted(final(one)) == sorted(("job.succeeded", execution.job.id) for execution in executions)
 
 
+async def test_codepipeline_case_11_copies_of_a_job_that_is_being_taken_are_passed_over(tmp_path: Path) -> None:
+    """Every poll hands the job out again until its slow Acknowledge is done: its details are asked for once."""
+    async with partner_stage(tmp_path, same_job_to_two_polls=True) as one, one.bridge() as bridge:
+        await connect(bridge, CLIENT, CLIENT_TOKEN)
+        one.aws.fault(FaultKind.SLOW_BEFORE, path="AcknowledgeThirdPartyJob$", delay_s=4)
+        execution = one.begin(action_type=PARTNER, client_id=CLIENT, client_token=CLIENT_TOKEN)
+        await one.held(execution)
+        await one.answer(bridge)
+        await one.until(lambda: execution.status == "Succeeded")
+        first = execution.action.jobs[0].id
+        asked = [members["jobId"] for _, members in one.operations("GetThirdPartyJobDetails")]
+        assert asked.count(first) == 1
+
+
 async def test_codepipeline_case_12_a_job_that_is_over_is_not_worked_on(tmp_path: Path) -> None:
     """The Acknowledge answers with another status than InProgress: no work, no result."""
     async with stage(tmp_path) as one, one.bridge():

@@ -10,10 +10,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from bridge.coordinator.ledger import Ledger
-from bridge.coordinator.store import dead, events, retention, views, waits
+from bridge.coordinator.store import dead, events, retention, views, waits, works
 from bridge.coordinator.store.engine import Database
 from bridge.coordinator.store.events import Incoming
 from bridge.coordinator.store.tables import dead_letters, metadata
+from bridge.coordinator.store.works import Acknowledged, Putting, Work
 from bridge.core.event import CALLBACK, Event, EventData, Outcome
 from bridge.core.signing import new_wait_id
 from bridge.core.wait import (
@@ -214,6 +215,34 @@ async def decided(db: Database, clock: Turned, **more: Any) -> Wait:
     (applied,) = await ledger.apply([(wait.id, EventSeen("e1", Outcome.SUCCEEDED, NOW))])
     assert applied.wait is not None
     return applied.wait
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"generation": 1},
+        {"job_id": None},
+        {"job_id": "another"},
+        {"acknowledged": Acknowledged.YES},
+        {"putting": Putting.TOKEN},
+    ],
+)
+async def test_work_is_claimed_as_seen_or_not_at_all(db: Database, step: dict[str, Any]) -> None:
+    """A work that went on since it was read is not claimed; as it stands now it is, once."""
+    until = NOW + HOUR
+    seen = Work("w" * 32, "loadtest", "aws", "key", NOW, job_id="job")
+
+    async with db.write() as tx:
+        held = await works.record(db, tx, seen, by="first", until=until)
+        assert held is not None
+        assert await held.save(tx, until=None, **step)
+        now = await works.find(tx, seen.id)
+        assert now is not None
+        assert await works.claim(tx, seen.id, by="late", now=NOW, until=until, as_seen=seen) is None
+        taken = await works.claim(tx, seen.id, by="early", now=NOW, until=until, as_seen=now)
+        assert taken is not None
+        assert await works.claim(tx, seen.id, by="other", now=NOW, until=until, as_seen=now) is None
+        assert await taken.save(tx, until=None)
 
 
 async def test_unsent_is_claimed_until_it_is_sent(db: Database) -> None:

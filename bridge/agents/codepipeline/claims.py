@@ -34,11 +34,12 @@ class Claims:
         async with self.db.write() as tx:
             return await works.record(self.db, tx, new, by=self._name(), until=self._until())
 
-    async def take(self, work_id: str, *, putting: Putting | None = None) -> Claim | None:
+    async def take(self, work_id: str, *, putting: Putting | None = None, as_seen: Work | None = None) -> Claim | None:
         """Claim a work; see works.claim()."""
         async with self.db.write() as tx:
+            now = self._clock.now()
             return await works.claim(
-                tx, work_id, by=self._name(), now=self._clock.now(), until=self._until(), putting=putting
+                tx, work_id, by=self._name(), now=now, until=now + self._lease, putting=putting, as_seen=as_seen
             )
 
     async def save(self, claim: Claim, **changes: Any) -> None:

@@ -65,6 +65,8 @@ class Poller:
         self._failures = 0
         self._passed = 0
         """New jobs that there was no room for: they are in the way of the next ones of our works."""
+        self._taken: set[str] = set()
+        """The jobs that this process is at, by id."""
 
     def poke(self) -> None:
         """Poll soon: a next job is about to come."""
@@ -117,6 +119,9 @@ class Poller:
             return
         jobs = await self._gateway.poll(room + between + self._passed)
         for job in jobs:
+            if job.id in self._taken:  # another copy of it; it comes again if this one fails
+                continue
+            self._taken.add(job.id)
             self._begin(self._take(job, caring, may_begin=room > 0))
             if job.token is None:
                 room -= 1
@@ -124,6 +129,12 @@ class Poller:
 
     async def _take(self, job: Job, caring: Caring, *, may_begin: bool) -> None:
         """Take one job and care for its work; whatever is wrong with it touches no other."""
+        try:
+            await self._take_one(job, caring, may_begin=may_begin)
+        finally:
+            self._taken.discard(job.id)
+
+    async def _take_one(self, job: Job, caring: Caring, *, may_begin: bool) -> None:
         try:
             if self._settings.is_third_party:
                 job = await self._gateway.details(job.id, job.client_id)

@@ -102,24 +102,23 @@ class Taking:
         return None
 
     async def _attach(self, seen: Work, job: Job, **changes: Any) -> Taken | None:
-        """Make *job* the work's open one, if the work is still as *seen*."""
-        claim = await self._claim(seen)
-        if _place(claim.work) != _place(seen):  # what held it was at work on it: look again
-            await self._claims.let_go(claim, due_at=self._clock.now())
-            return await self.take(job)
-        is_fresh = seen.job_id != job.id
-        now_open = {"job_id": job.id, "nonce": job.nonce, "acknowledged": self._acknowledged, "putting": None}
-        await self._claims.save(claim, **{**now_open, **changes})
-        return Taken(claim, is_fresh)
+        """Make *job* the work's open one, if the work is still as *seen*.
 
-    async def _claim(self, seen: Work) -> Claim:
-        """Claim a work, which may be held for the length of a call: the Put that made this very job, as a rule."""
+        It may be held for the length of a call: the Put that made this very job, as a rule. A copy that comes late is told from
+        one that is early by looking again: it must not keep the work from those who have something to do with it.
+        """
         for pause_s in PATIENCE_S:
-            if claim := await self._claims.take(seen.id):
-                return claim
+            if claim := await self._claims.take(seen.id, as_seen=seen):
+                is_fresh = seen.job_id != job.id
+                now_open = {"job_id": job.id, "nonce": job.nonce, "acknowledged": self._acknowledged, "putting": None}
+                await self._claims.save(claim, **{**now_open, **changes})
+                return Taken(claim, is_fresh)
             await asyncio.sleep(pause_s)
+            now = await self._claims.find(seen.id)
+            if now is not None and _place(now) != _place(seen):
+                return await self.take(job)
         raise Busy
 
 
-def _place(work: Work) -> tuple[int, str | None, Putting | None]:
-    return work.generation, work.job_id, work.putting
+def _place(work: Work) -> tuple[Any, ...]:
+    return work.generation, work.job_id, work.acknowledged, work.putting, work.ended_at

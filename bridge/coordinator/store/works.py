@@ -104,11 +104,19 @@ async def record(db: Database, tx: AsyncConnection, new: Work, *, by: str, until
 
 
 async def claim(
-    tx: AsyncConnection, work_id: str, *, by: str, now: datetime, until: datetime, putting: Putting | None = None
+    tx: AsyncConnection,
+    work_id: str,
+    *,
+    by: str,
+    now: datetime,
+    until: datetime,
+    putting: Putting | None = None,
+    as_seen: Work | None = None,
 ) -> Claim | None:
     """Take an unended work that nobody holds; None: there is none.
 
     putting: take it only when its job is open and nothing is being put, and note that this is from now on.
+    as_seen: take it only when it is where this is in its course: the same job, and the same being put.
     """
     is_free = sa.or_(works.c.claimed_by.is_(None), works.c.claimed_until <= now)
     statement = sa.update(works).where(works.c.id == work_id, IS_UNENDED, is_free)
@@ -117,6 +125,13 @@ async def claim(
         is_open = works.c.job_id.is_not(None) & (works.c.acknowledged != Acknowledged.NO.value)
         statement = statement.where(is_open, works.c.putting.is_(None))
         values["putting"] = putting.value
+    if as_seen is not None:
+        statement = statement.where(
+            works.c.generation == as_seen.generation,
+            works.c.job_id.is_not_distinct_from(as_seen.job_id),
+            works.c.acknowledged == as_seen.acknowledged.value,
+            works.c.putting.is_not_distinct_from(as_seen.putting.value if as_seen.putting else None),
+        )
     row = (await tx.execute(statement.values(**values).returning(*_ALL))).mappings().first()
     return Claim(_work(row), by) if row else None
 
