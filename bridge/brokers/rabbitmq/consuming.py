@@ -18,7 +18,7 @@ from bridge.brokers.rabbitmq.delivery import RabbitmqDelivery, Settler, admit
 from bridge.brokers.rabbitmq.errors import RPC_TIMEOUT_S, NotDeclared, close_channel, driver_errors
 from bridge.brokers.rabbitmq.publisher import Publisher
 from bridge.brokers.rabbitmq.supervisor import Link, backoff_s
-from bridge.brokers.rabbitmq.tasks import end, first_of
+from bridge.brokers.rabbitmq.tasks import end, first_of, raise_if_cancelled
 from bridge.core.errors import BrokerUnavailable
 from bridge.core.ports import Delivery
 from bridge.core.topology import wire_name
@@ -82,6 +82,7 @@ class RabbitmqSubscription:
         self._is_paused = True
         async with self._consuming:
             await self._cancel()
+        raise_if_cancelled()
         return self._take(len(self._untaken))
 
     async def resume(self) -> None:
@@ -90,6 +91,7 @@ class RabbitmqSubscription:
             if self._station is not None and not self._is_closed:
                 with suppress(BrokerUnavailable):  # then the channel is closed, and the loop below makes another
                     await self._consume(self._station)
+        raise_if_cancelled()
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name=f"rabbitmq-consume-{self._queue}")

@@ -12,6 +12,13 @@ AGAIN_S = 4.0
 """Longer than an orderly end takes (`errors.CLOSE_TIMEOUT_S`): a second cancellation would cut that short."""
 
 
+def raise_if_cancelled() -> None:
+    """Raise the CancelledError that the driver dropped: to be called between its answer and a wait without an end."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 async def first_of(*awaitables: Awaitable[object]) -> None:
     """Wait for the first of *awaitables*, whatever its result; the others are cancelled.
 
@@ -20,9 +27,7 @@ async def first_of(*awaitables: Awaitable[object]) -> None:
     """
     waits = [asyncio.ensure_future(each) for each in awaitables]
     try:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise asyncio.CancelledError
+        raise_if_cancelled()
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for each in waits:
