@@ -1,11 +1,13 @@
 """Session fixtures: real servers, given by a variable, else private ones of the installed packages, else a named skip."""
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
 
 import pytest
 
+from tests.support import forked
 from tests.support.servers import (
     AMQP_VARIABLE,
     POSTGRES_VARIABLE,
@@ -19,6 +21,14 @@ from tests.support.servers import (
     fresh_vhost,
 )
 from tests.support.servers import metrics_url as metrics_url_of
+
+gc.set_threshold(20_000)  # as a running bridge has it
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked_bridges() -> Iterator[None]:
+    with forked.on():
+        yield
 
 
 def _missing(what: str) -> None:
@@ -96,15 +106,17 @@ def database_url(postgres_url: str) -> Iterator[str]:
     drop_database(url)
 
 
-@pytest.fixture(scope="module")
-def _private_rabbitmq() -> Iterator[RabbitmqNode]:
+@pytest.fixture(scope="session")
+def idle_rabbitmq_node() -> Iterator[RabbitmqNode]:
+    """A private node that nobody has started yet, for the first that wants it so."""
     if find_rabbitmq() is None:
         _missing("RabbitMQ: a node that may be killed needs rabbitmq-server installed")
-    with RabbitmqNode() as node:
-        yield node
+    node = RabbitmqNode()
+    yield node
+    node.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def _private_postgres() -> Iterator[PostgresNode]:
     if find_postgres() is None:
         _missing("PostgreSQL: a server that may be killed needs postgresql installed")
@@ -113,11 +125,11 @@ def _private_postgres() -> Iterator[PostgresNode]:
 
 
 @pytest.fixture
-def rabbitmq_node(_private_rabbitmq: RabbitmqNode) -> RabbitmqNode:
+def rabbitmq_node(idle_rabbitmq_node: RabbitmqNode) -> RabbitmqNode:
     """A running private node that a test may stop, kill and block; it is started again for the next one."""
-    if not _private_rabbitmq.is_running:
-        _private_rabbitmq.start()
-    return _private_rabbitmq
+    if not idle_rabbitmq_node.is_running:
+        idle_rabbitmq_node.start()
+    return idle_rabbitmq_node
 
 
 @pytest.fixture

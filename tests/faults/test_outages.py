@@ -4,15 +4,17 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from bridge.core.signing import CallbackKeys
 from tests.support.acme.emulator import TOKEN as ACME_TOKEN
 from tests.support.acme.emulator import AcmeEmulator
-from tests.support.bridge_process import Api, BridgeProcess, Setup, api, line_of
+from tests.support.bridge_process import KEY, Api, BridgeProcess, Setup, api, line_of
 from tests.support.processes import free_port
 from tests.support.servers import PostgresNode, RabbitmqNode, fresh_database, fresh_vhost
 
@@ -61,24 +63,24 @@ async def opened(client: Api, acme: AcmeEmulator, count: int) -> list[Any]:
     return [await client.register("acme", {"gate": f"g{number}"}) for number in range(count)]
 
 
-async def test_start_order_is_free(tmp_path: Path, rabbitmq_node: RabbitmqNode, acme: AcmeEmulator) -> None:
+async def test_start_order_is_free(tmp_path: Path, idle_rabbitmq_node: RabbitmqNode, acme: AcmeEmulator) -> None:
     """Ingress answers 503 with Retry-After while the broker is away, and 202 when broker and coordinator have come."""
-    setup = setup_of(tmp_path, fresh_vhost(rabbitmq_node.url), f"sqlite:///{tmp_path}/store.db", acme.base_url)
-    rabbitmq_node.stop()
+    node = idle_rabbitmq_node
+    node.kill9()
+    setup = setup_of(tmp_path, node.url, f"sqlite:///{tmp_path}/store.db", acme.base_url)
+    token = CallbackKeys([KEY.encode()]).sign("0" * 32, datetime.now(UTC) + timedelta(hours=1))
     async with line(setup, ["ingress"]) as (ingress,):
         await listening(ingress)
+        status, retry_after = await post(f"{ingress.url}/cb/{token}")
+        assert (status, retry_after.isdigit()) == (503, True)
         later = BridgeProcess(setup, roles=["coordinator", "worker"], port=free_port())
         await later.start()
-        rabbitmq_node.start()
+        await listening(later)
+        node.start()
         try:
             await later.ready()
             async with api(later.url) as client:
                 (wait,) = await opened(client, acme, 1)
-                await ingress.ready()
-                rabbitmq_node.stop()
-                await until_status(wait["callback_url"], 503)
-                assert (await post(wait["callback_url"]))[1].isdigit()
-                rabbitmq_node.start()
                 await until_status(wait["callback_url"], 202)
                 await client.wait_until(wait["id"], "resolved")
         finally:

@@ -85,23 +85,35 @@ class Stream:
         self._is_over = True
 
 
-async def test_pitfall_06_kill_of_the_broker_loses_nothing_confirmed(
+async def test_pitfall_06_kill_of_the_broker_loses_nothing_confirmed_and_nothing_held(
     rabbitmq_node: RabbitmqNode, node_url: str
 ) -> None:
-    """Under twenty publishers the node dies and comes back: each publish ends by its deadline, every confirmed one is there."""
-    broker = await opened(node_url)
-    streams = [Stream(broker) for _ in range(20)]
-    running = [asyncio.create_task(stream.run()) for stream in streams]
-    await eventually(lambda: sum(len(stream.confirmed) for stream in streams) > 200)
-    await asyncio.to_thread(rabbitmq_node.kill9)
-    await eventually(lambda: all(stream.failed for stream in streams))
-    assert not broker.is_ready
-    before = sum(len(stream.confirmed) for stream in streams)
-    await asyncio.to_thread(rabbitmq_node.start)
-    await until_ready(broker)
-    async with asyncio.timeout(LONG_S):
-        while sum(len(stream.confirmed) for stream in streams) < before + 200:  # noqa: ASYNC110 - so has a sum
-            await asyncio.sleep(0.05)
+    """Under twenty publishers the node dies and comes back: each publish ends by its deadline, every confirmed one is there.
+
+    What was held of the dead node can no longer be settled; its message comes again, in doubt.
+    """
+    broker, other = await opened(node_url), await opened(fresh_vhost(rabbitmq_node.url))
+    await other.publish(message("held"))
+    async with other.subscribe(QUEUE, prefetch=1) as subscription:
+        held = await take_one(subscription)
+        streams = [Stream(broker) for _ in range(20)]
+        running = [asyncio.create_task(stream.run()) for stream in streams]
+        await eventually(lambda: sum(len(stream.confirmed) for stream in streams) > 200)
+        await asyncio.to_thread(rabbitmq_node.kill9)
+        await eventually(lambda: all(stream.failed for stream in streams) and not other.is_ready)
+        assert not broker.is_ready
+        for settle in (held.ack(), held.retry(NO_DELAY), held.dead_letter("x"), held.release()):
+            with pytest.raises(BrokerUnavailable):
+                await settle
+        before = sum(len(stream.confirmed) for stream in streams)
+        await asyncio.to_thread(rabbitmq_node.start)
+        await until_ready(broker)
+        async with asyncio.timeout(LONG_S):
+            [again] = await subscription.take(1)
+            while sum(len(stream.confirmed) for stream in streams) < before + 200:  # noqa: ASYNC110 - so has a sum
+                await asyncio.sleep(0.05)
+        assert (again.body, again.attempt) == (b"held", 1)
+        await again.ack()
     for stream in streams:
         stream.stop()
     await asyncio.gather(*running)
@@ -111,31 +123,13 @@ async def test_pitfall_06_kill_of_the_broker_loses_nothing_confirmed(
     assert figures.ready is not None
     assert confirmed <= await bodies(broker, figures.ready)
     await broker.close()
+    await other.close()
 
 
-async def test_pitfall_06_what_was_held_comes_again_after_the_kill(rabbitmq_node: RabbitmqNode, node_url: str) -> None:
-    """A delivery of the dead node can no longer be settled; its message comes again, in doubt."""
-    broker = await opened(node_url)
-    await broker.publish(message("held"))
-    async with broker.subscribe(QUEUE, prefetch=1) as subscription:
-        held = await take_one(subscription)
-        await asyncio.to_thread(rabbitmq_node.kill9)
-        await eventually(lambda: not broker.is_ready)
-        for settle in (held.ack(), held.retry(NO_DELAY), held.dead_letter("x"), held.release()):
-            with pytest.raises(BrokerUnavailable):
-                await settle
-        await asyncio.to_thread(rabbitmq_node.start)
-        async with asyncio.timeout(LONG_S):
-            [again] = await subscription.take(1)
-        assert (again.body, again.attempt) == (b"held", 1)
-        await again.ack()
-    await broker.close()
-
-
-async def test_broker_may_start_after_us(rabbitmq_node: RabbitmqNode, node_url: str) -> None:
+async def test_broker_may_start_after_us(vhost_url: str, proxy: TcpProxy) -> None:
     """start() and declare() return at once without a broker; all is there once it comes."""
-    await asyncio.to_thread(rabbitmq_node.stop)
-    broker = RabbitmqBroker(node_url)
+    proxy.cut()
+    broker = RabbitmqBroker(proxy.through(vhost_url))
     async with asyncio.timeout(0.5):
         await broker.start()
         await broker.declare([TARGET])
@@ -145,7 +139,7 @@ async def test_broker_may_start_after_us(rabbitmq_node: RabbitmqNode, node_url: 
             await broker.publish(message("too early"))
         [figures] = await broker.queues([QUEUE])
         assert (figures.ready, figures.unacked, figures.consumers) == (None, None, None)
-        await asyncio.to_thread(rabbitmq_node.start)
+        proxy.restore()
         await until_ready(broker)
         await broker.publish(message("x"))
         assert (await take_one(subscription)).body == b"x"

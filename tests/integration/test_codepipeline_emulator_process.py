@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from bridge.testing.codepipeline import CodepipelineEmulator
 from tests.support.codepipeline_boto3 import PARTNER, Boto, boto
 
 CLIENT = "0a0a0a0a-1111-2222-3333-444444444444"
@@ -168,6 +169,7 @@ async def test_errors_and_faults_over_http(control: Control, aws: Boto) -> None:
         ("POST", "/executions", {"pipeline": "undefined", "mode": "QUEUED"}, 422),
     ],
 )
-async def test_bad_control_calls(control: Control, method: str, path: str, body: Any, status: int) -> None:
+async def test_bad_control_calls(method: str, path: str, body: Any, status: int) -> None:
     """Bad input of the control API is 422 and an unknown id 404, with a reason."""
-    assert (await control(method, path, body, status=status))["error"]
+    async with CodepipelineEmulator().serve() as url, aiohttp.ClientSession() as http:
+        assert (await Control(http, url)(method, path, body, status=status))["error"]

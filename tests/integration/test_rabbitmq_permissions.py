@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from secrets import token_hex
 
 import aiohttp
 import orjson
@@ -15,7 +16,7 @@ from tests.support.acme.emulator import TOKEN as ACME_TOKEN
 from tests.support.acme.emulator import AcmeEmulator
 from tests.support.bridge_process import Api, BridgeProcess, Setup, api
 from tests.support.processes import free_port
-from tests.support.servers import RabbitmqNode, drop_vhost, fresh_vhost, manage
+from tests.support.servers import manage
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/rabbitmq-and-postgresql.md"
 ROW = re.compile(r"^\| `(bridge-\w+)` \| `(.*)` \| `(.*)` \| `(.*)` \|$", re.MULTILINE)
@@ -35,20 +36,19 @@ async def acme() -> AsyncIterator[AcmeEmulator]:
 
 
 @pytest.fixture
-def users(rabbitmq_node: RabbitmqNode) -> Iterator[dict[str, str]]:
-    """The users of the page in a fresh virtual host: the broker's URL of each role."""
-    url = URL(fresh_vhost(rabbitmq_node.url))
-    urls = {}
+def users(amqp_url: str, vhost_url: str) -> Iterator[dict[str, str]]:
+    """The users of the page in a fresh virtual host, under names of our own: the broker's URL of each role."""
+    url, made = URL(vhost_url), {}
     for user, *rights in ROW.findall(PAGE.read_text()):
-        manage(rabbitmq_node.url, "PUT", f"/api/users/{user}", orjson.dumps({"password": "pw", "tags": ""}))
+        name = f"{user}-{token_hex(4)}"
+        manage(amqp_url, "PUT", f"/api/users/{name}", orjson.dumps({"password": "pw", "tags": ""}))
+        made[user.removeprefix("bridge-")] = str(url.with_user(name).with_password("pw"))
         patterns = (right.replace("\\|", "|") for right in rights)  # a table's own escape
         given = orjson.dumps(dict(zip(("configure", "write", "read"), patterns, strict=True)))
-        manage(rabbitmq_node.url, "PUT", f"/api/permissions{url.path}/{user}", given)
-        urls[user.removeprefix("bridge-")] = str(url.with_user(user).with_password("pw"))
-    yield urls
-    for role in urls:
-        manage(rabbitmq_node.url, "DELETE", f"/api/users/bridge-{role}", b"")
-    drop_vhost(str(url))
+        manage(amqp_url, "PUT", f"/api/permissions{url.path}/{name}", given)
+    yield made
+    for of in made.values():
+        manage(amqp_url, "DELETE", f"/api/users/{URL(of).user}", b"")
 
 
 async def test_each_role_works_as_its_own_user(tmp_path: Path, users: dict[str, str], acme: AcmeEmulator) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import aiohttp
 
+from tests.support import forked
+from tests.support.forked import Forked
 from tests.support.processes import free_port
 
 KEY = "a-callback-key-of-the-tests-0123456789"
@@ -72,7 +74,7 @@ class BridgeProcess:
         self._arguments = [part for role in roles for part in ("--role", role)]
         self._arguments += [part for target in targets for part in ("--target", target)]
         self._port = port or setup.port
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: asyncio.subprocess.Process | Forked | None = None
         self.log = setup.folder / f"bridge-{self._port}.log"
 
     @property
@@ -86,20 +88,15 @@ class BridgeProcess:
 
     async def start(self) -> None:
         """Start it; it may not be ready yet."""
-        listen = ("--listen", f"127.0.0.1:{self._port}")
+        config, listen = str(self._setup.folder / "bridge.toml"), f"127.0.0.1:{self._port}"
+        arguments = ("run", "-c", config, "--listen", listen, *self._arguments)
+        if forked.current is not None:
+            self._process = forked.current.start(arguments, env=self._setup.environment(), log=self.log)
+            return
+        command = (sys.executable, "-c", "from bridge.cli import main; main()", *arguments)
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-c",
-                "from bridge.cli import main; main()",
-                "run",
-                "-c",
-                str(self._setup.folder / "bridge.toml"),
-                *listen,
-                *self._arguments,
-                env=self._setup.environment(),
-                stdout=log,
-                stderr=log,
+                *command, env=self._setup.environment(), stdout=log, stderr=log
             )
 
     async def ready(self, *, within_s: float = _READY_S) -> None:
