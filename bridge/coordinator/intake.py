@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from bridge.coordinator.ledger import Applied, Ledger
 from bridge.coordinator.outbox import Outbox
 from bridge.coordinator.store import events, wholes
@@ -13,6 +15,9 @@ from bridge.core.ports import Clock, Delivery
 from bridge.core.source import Whole
 from bridge.core.wait import DeadlineReached, EventSeen, Input, Progress, Verdict
 from bridge.ops import metrics
+
+_BOUND = (CALLBACK, BRIDGE)
+"""Sources whose events name their wait."""
 
 
 def read_event(delivery: Delivery) -> Incoming:
@@ -52,24 +57,36 @@ class Intake:
         Raises:
             StoreUnavailable: the whole batch is to be handled again.
         """
-        duplicates = await self._record([one for one in batch if one.event.source != BRIDGE])
-        fresh = [one.event for one in batch if not duplicates.get(one.event.id)]
-        applied = await self._apply(fresh)
-        await self._outbox.follow_up(applied, {event.id: event for event in fresh})
+        duplicates, applied = await self._take(batch)
+        await self._outbox.follow_up(applied, {one.event.id: one.event for one in batch})
         self._count(batch, duplicates, applied)
         if batch:
             self._note_age(self._clock.now() - batch[-1].event.time)
 
-    async def _record(self, incoming: Sequence[Incoming]) -> dict[str, str | None]:
-        """Commit the events' rows before any look at the waits: a registration does the reverse, so one of both sees the other."""
+    async def _take(self, batch: Sequence[Incoming]) -> tuple[dict[str, str | None], list[Applied]]:
+        """Record and apply; return what of *batch* is a duplicate of what, and what became of the rest.
+
+        Events that waits are looked for commit their rows before the look: a registration does the reverse, so one of both
+        sees the other. Where each is bound to its wait, one transaction does.
+        """
+        if all(one.event.source in _BOUND for one in batch):
+            async with self._db.write() as tx:
+                duplicates = await self._record(tx, batch)
+                return duplicates, await self._apply(tx, batch, duplicates)
+        async with self._db.write() as tx:
+            duplicates = await self._record(tx, batch)
+        async with self._db.write() as tx:
+            return duplicates, await self._apply(tx, batch, duplicates)
+
+    async def _record(self, tx: AsyncConnection, batch: Sequence[Incoming]) -> dict[str, str | None]:
+        incoming = [one for one in batch if one.event.source != BRIDGE]
         if not incoming:
             return {}
-        async with self._db.write() as tx:
-            now = self._clock.now()
-            duplicates = await events.record(self._db, tx, incoming, dedupe_until=now + self._dedupe_for)
-            ended = self._parts_ended(one.event for one in incoming if not duplicates[one.event.id])
-            await wholes.part_ended(tx, ended, now=now)
-            return duplicates
+        now = self._clock.now()
+        duplicates = await events.record(self._db, tx, incoming, dedupe_until=now + self._dedupe_for)
+        ended = self._parts_ended(one.event for one in incoming if not duplicates[one.event.id])
+        await wholes.part_ended(tx, ended, now=now)
+        return duplicates
 
     def _parts_ended(self, fresh: Iterable[Event]) -> set[tuple[str, str]]:
         """Return the wholes that may be over since one of *fresh*."""
@@ -80,15 +97,15 @@ class Intake:
             if whole and event.type == whole.told_by and whole.key in event.data.keys
         }
 
-    async def _apply(self, fresh: Sequence[Event]) -> list[Applied]:
-        async with self._db.write() as tx:
-            expecting = await events.waits_for(
-                self._db, tx, [event for event in fresh if event.source not in (CALLBACK, BRIDGE)]
-            )
-            inputs = [(wait, input_of(event)) for event in fresh for wait in _wanted(event, expecting)]
-            applied = await self._ledger.apply_in(tx, inputs) if inputs else []
-            await events.raise_verdicts(tx, _verdicts(applied))
-            return applied
+    async def _apply(
+        self, tx: AsyncConnection, batch: Sequence[Incoming], duplicates: Mapping[str, str | None]
+    ) -> list[Applied]:
+        fresh = [one.event for one in batch if not duplicates.get(one.event.id)]
+        expecting = await events.waits_for(self._db, tx, [event for event in fresh if event.source not in _BOUND])
+        inputs = [(wait, input_of(event)) for event in fresh for wait in _wanted(event, expecting)]
+        applied = await self._ledger.apply_in(tx, inputs) if inputs else []
+        await events.raise_verdicts(tx, _verdicts(applied))
+        return applied
 
     @staticmethod
     def _count(batch: Sequence[Incoming], duplicates: dict[str, str | None], applied: Sequence[Applied]) -> None:
@@ -102,7 +119,7 @@ class Intake:
 
 
 def _wanted(event: Event, expecting: dict[str, list[str]]) -> list[str]:
-    if event.source in (CALLBACK, BRIDGE):
+    if event.source in _BOUND:
         return [event.data.keys["wait"]] if "wait" in event.data.keys else []
     return expecting.get(event.id, [])
 

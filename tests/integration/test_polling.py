@@ -146,7 +146,8 @@ async def test_a_webhook_brings_forward_what_it_is_a_part_of(db: Database) -> No
         intake = Intake(
             db, handled, handled, wholes={"b": WHOLE}, clock=FakeClock(), dedupe_for=HOUR, note_age=lambda _age: None
         )
-        await intake._record([Incoming(event, event.serialise())])
+        async with db.write() as tx:
+            await intake._record(tx, [Incoming(event, event.serialise())])
         return int((await rows(db))[0].touched)
 
     assert await touched(source="c") == 1

@@ -179,7 +179,7 @@ class RabbitmqSubscription:
         self._retired.append(station)
         kept = []
         for each in self._retired:
-            if each.settler.unsettled and not each.channel.is_closed:
+            if each.settler.has_open and not each.channel.is_closed:
                 kept.append(each)
             else:
                 await each.close()

@@ -28,17 +28,30 @@ _log = structlog.get_logger(__name__)
 
 
 class Settler:
-    """Settles what one consuming channel delivered, by delivery tag."""
+    """Settles what one consuming channel delivered, by delivery tag. Acks of one moment go as one frame where they can."""
 
     def __init__(self, channel: AbstractChannel, publisher: Publisher) -> None:
-        self.unsettled = 0
         self._channel = channel
         self._publisher = publisher
+        self._open: dict[int, None] = {}
+        """Tags that were delivered and not answered, ascending: a tag leaves when its answer is written."""
+        self._acked: set[int] = set()
+        self._acking: asyncio.Task[None] | None = None
+        self._answering = asyncio.Lock()
         self._returning: set[asyncio.Task[None]] = set()
 
     @property
     def is_lost(self) -> bool:
         return self._channel.is_closed
+
+    @property
+    def has_open(self) -> bool:
+        """True while something that was delivered is not settled."""
+        return bool(self._open)
+
+    def admit(self, tag: int) -> None:
+        """Take note of a delivery, in the order of the tags."""
+        self._open[tag] = None
 
     async def ack(self, tag: int) -> None:
         """Let the message go.
@@ -46,7 +59,10 @@ class Settler:
         Raises:
             BrokerUnavailable: the channel is lost, and the message with it; it comes again.
         """
-        await self._answer(tag, is_ack=True)
+        self._acked.add(tag)
+        if self._acking is None:
+            self._acking = asyncio.create_task(self._ack_all())
+        await asyncio.shield(self._acking)
 
     async def store(self, tag: int, lane: Lane, copy: WireMessage) -> None:
         """Publish *copy*, then let the original go.
@@ -78,18 +94,39 @@ class Settler:
     async def _give_back(self, tag: int) -> None:
         await self._publisher.available()
         try:
-            await self._answer(tag, is_ack=False)
+            async with self._answering:
+                await self._reject(tag)
         except BrokerUnavailable as exc:
             _log.info("delivery_returned_by_loss", error=str(exc))
 
-    async def _answer(self, tag: int, *, is_ack: bool) -> None:
-        self.unsettled -= 1
-        with driver_errors():
-            async with asyncio.timeout(RPC_TIMEOUT_S):
-                if is_ack:
-                    await self._channel.basic_ack(tag)
-                else:  # reject, never nack: from 4.3 on only a reject counts towards the delivery limit
+    async def _ack_all(self) -> None:
+        """Ack what came until the lock was free: up to the first tag that stays open in one frame, the others each."""
+        async with self._answering:
+            tags, self._acked, self._acking = self._acked, set(), None
+            last = 0
+            for tag in self._open:
+                if tag not in tags:
+                    break
+                last = tag
+            try:
+                with driver_errors():
+                    async with asyncio.timeout(RPC_TIMEOUT_S):
+                        if last:
+                            await self._channel.basic_ack(last, multiple=True)
+                        for tag in sorted(tag for tag in tags if tag > last):
+                            await self._channel.basic_ack(tag)
+            finally:
+                for tag in tags:
+                    self._open.pop(tag, None)
+
+    async def _reject(self, tag: int) -> None:
+        """Return the message to its queue: by reject, never nack, since from 4.3 on only a reject counts towards the delivery limit."""
+        try:
+            with driver_errors():
+                async with asyncio.timeout(RPC_TIMEOUT_S):
                     await self._channel.basic_reject(tag, requeue=True)
+        finally:
+            self._open.pop(tag, None)
 
 
 class RabbitmqDelivery:
@@ -168,7 +205,7 @@ async def admit(message: DeliveredMessage, queue: str, settler: Settler, show: S
     tag = message.delivery_tag
     if tag is None:
         return
-    settler.unsettled += 1
+    settler.admit(tag)
     copy = waiting_copy(seen, now)
     if copy is None:
         show(RabbitmqDelivery(seen, tag, settler))

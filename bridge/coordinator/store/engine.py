@@ -1,10 +1,11 @@
 """One connection pool to SQLite or PostgreSQL, its transactions, and the errors at their edge."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import sqlalchemy as sa
@@ -13,6 +14,8 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from bridge.core.errors import StoreUnavailable
+
+T = TypeVar("T")
 
 _BUSY_TIMEOUT_S = 10
 _POOL_SIZE = 8
@@ -32,6 +35,7 @@ class Database:
         self._engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
         # SQLite has one writer: our own queue for it is fair and wakes at once, its busy handler sleeps.
         self._writer: AbstractAsyncContextManager[Any] = asyncio.Lock() if self.is_sqlite else nullcontext()
+        self._made: dict[Callable[[Database], Any], Any] = {}
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
@@ -80,17 +84,37 @@ class Database:
     async def close(self) -> None:
         await self._engine.dispose()
 
-    def among(self, column: sa.ColumnElement[str], values: Sequence[str]) -> sa.ColumnElement[bool]:
-        """Return `column IN values` as one statement text for any number of values, so that it stays prepared."""
+    def statement(self, make: Callable[["Database"], T]) -> T:
+        """Return what *make* makes, made once: to build a statement takes as long as to execute it."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        made: T = self._made[make]
+        return made
+
+    def among(self, column: sa.ColumnElement[str], values: Sequence[str] | str) -> sa.ColumnElement[bool]:
+        """Return `column IN values` as one statement text for any number of values, so that it stays prepared.
+
+        values: themselves, or the name of a parameter whose value is listed() of them.
+        """
+        name, given = (values, None) if isinstance(values, str) else (None, self.listed(values))
         if self.is_sqlite:
-            listed = sa.func.json_each(sa.bindparam(None, orjson.dumps(list(values)).decode())).table_valued("value")
-            return column.in_(sa.select(listed.c.value))
-        return column == sa.any_(sa.bindparam(None, list(values), type_=sa.ARRAY(sa.Text)))
+            items = sa.func.json_each(sa.bindparam(name, given, required=name is not None)).table_valued("value")
+            return column.in_(sa.select(items.c.value))
+        return column == sa.any_(sa.bindparam(name, given, type_=sa.ARRAY(sa.Text), required=name is not None))
+
+    def listed(self, values: Sequence[str]) -> Any:
+        """Return *values* as a parameter of among()."""
+        return orjson.dumps(list(values)).decode() if self.is_sqlite else list(values)
 
 
 def insert_new(db: Database, table: sa.Table) -> Any:
     """Return an insert that leaves a row alone which is there already."""
-    return (sqlite_insert if db.is_sqlite else postgresql_insert)(table).on_conflict_do_nothing()
+    return _insert_new(table, is_sqlite=db.is_sqlite)
+
+
+@cache
+def _insert_new(table: sa.Table, *, is_sqlite: bool) -> Any:
+    return (sqlite_insert if is_sqlite else postgresql_insert)(table).on_conflict_do_nothing()
 
 
 class _translated:  # noqa: N801 - reads as a verb where it is used

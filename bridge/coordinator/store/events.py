@@ -46,16 +46,19 @@ async def record(
     duplicates = {one.event.id: _first_owner(one.event, owners) for one in incoming}
     named = [{"b_id": event, "b_of": of} for event, of in duplicates.items() if of]
     if named:
-        statement = sa.update(events).where(events.c.id == sa.bindparam("b_id"))
-        await tx.execute(
-            statement.values(duplicate_of=sa.bindparam("b_of"), verdict=Verdict.DUPLICATE.value, is_kept=sa.false()),
-            named,
-        )
+        await tx.execute(_MARK_DUPLICATE, named)
     kept = [one.event for one in incoming if one.may_be_early and not duplicates[one.event.id]]
     pairs = [_key_row(event, name, value) for event in kept for name, value in event.data.keys.items()]
     if pairs:
         await tx.execute(insert_new(db, event_keys), pairs)
     return duplicates
+
+
+_MARK_DUPLICATE = (
+    sa.update(events)
+    .where(events.c.id == sa.bindparam("b_id"))
+    .values(duplicate_of=sa.bindparam("b_of"), verdict=Verdict.DUPLICATE.value, is_kept=sa.false())
+)
 
 
 def _event_row(one: Incoming) -> dict[str, Any]:
@@ -88,8 +91,12 @@ async def _claim_keys(
     await tx.execute(
         insert_new(db, dedupe), [{"source": s, "key": k, "event_id": e, "expires_at": until} for (s, k), e in ordered]
     )
-    found = await tx.execute(sa.select(dedupe).where(db.among(dedupe.c.key, [key for (_, key), _ in ordered])))
+    found = await tx.execute(db.statement(_owners), {"keys": db.listed([key for (_, key), _ in ordered])})
     return {(row.source, row.key): row.event_id for row in found}
+
+
+def _owners(db: Database) -> sa.Select[Any]:
+    return sa.select(dedupe).where(db.among(dedupe.c.key, "keys"))
 
 
 def _first_owner(event: Event, owners: Mapping[tuple[str, str], str]) -> str | None:
@@ -105,14 +112,16 @@ async def waits_for(db: Database, tx: AsyncConnection, incoming: Sequence[Event]
     anchors = {rows.indexed(value) for event in incoming for value in event.data.keys.values()}
     if not anchors:
         return {}
-    found = list(
-        await tx.execute(sa.select(expectations).where(db.among(expectations.c.anchor_value, sorted(anchors))))
-    )
+    found = list(await tx.execute(db.statement(_anchored), {"anchors": db.listed(sorted(anchors))}))
     matched: dict[str, list[str]] = {}
     for event in incoming:
         ids = {row.wait_id for row in found if _expects(row.source, row.type, row.keys, event)}
         matched[event.id] = sorted(ids)
     return matched
+
+
+def _anchored(db: Database) -> sa.Select[Any]:
+    return sa.select(expectations).where(db.among(expectations.c.anchor_value, "anchors"))
 
 
 def _expects(source: str, type_: str | None, keys: Mapping[str, str], event: Event) -> bool:
@@ -149,19 +158,27 @@ async def _kept_for(tx: AsyncConnection, one: Expectation, since: datetime) -> l
 
 async def raise_verdicts(tx: AsyncConnection, given: Mapping[str, Sequence[Verdict]]) -> None:
     """Show on each event the first of its verdicts in rank; one that stands and ranks before stays."""
-    rank = sa.case(_RANK, value=events.c.verdict, else_=len(_RANK))
-    statement = sa.update(events).where(events.c.id == sa.bindparam("b_id"), rank > sa.bindparam("b_rank"))
     best = {
         event: min(verdicts, key=lambda verdict: _RANK[verdict.value]) for event, verdicts in given.items() if verdicts
     }
     if best:
         await tx.execute(
-            statement.values(verdict=sa.bindparam("b_verdict")),
+            _RAISE_VERDICT,
             [
                 {"b_id": event, "b_rank": _RANK[verdict.value], "b_verdict": verdict.value}
                 for event, verdict in sorted(best.items())
             ],
         )
+
+
+_RAISE_VERDICT = (
+    sa.update(events)
+    .where(
+        events.c.id == sa.bindparam("b_id"),
+        sa.case(_RANK, value=events.c.verdict, else_=len(_RANK)) > sa.bindparam("b_rank"),
+    )
+    .values(verdict=sa.bindparam("b_verdict"))
+)
 
 
 async def documents(db: Database, tx: AsyncConnection, ids: Sequence[str]) -> dict[str, Event]:

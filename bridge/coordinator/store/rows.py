@@ -24,7 +24,7 @@ def shown(text: str | None) -> str | None:
     return None if text is None else text.replace("\x00", "\ufffd")
 
 
-def wait_from_row(row: Mapping[str, Any]) -> Wait:
+def wait_from_row(row: Mapping[Any, Any]) -> Wait:
     return Wait(
         id=row["id"],
         target=row["target"],

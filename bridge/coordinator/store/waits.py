@@ -30,9 +30,12 @@ async def lock(db: Database, tx: AsyncConnection, ids: Iterable[str]) -> dict[st
     wanted = sorted(set(ids))
     if not wanted:
         return {}
-    statement = sa.select(waits).where(db.among(waits.c.id, wanted)).order_by(waits.c.id).with_for_update()
-    found = (await tx.execute(statement)).mappings()
-    return {row["id"]: rows.wait_from_row(dict(row)) for row in found}
+    found = (await tx.execute(db.statement(_locking), {"ids": db.listed(wanted)})).mappings()
+    return {row["id"]: rows.wait_from_row(row) for row in found}
+
+
+def _locking(db: Database) -> sa.Select[Any]:
+    return sa.select(waits).where(db.among(waits.c.id, "ids")).order_by(waits.c.id).with_for_update()
 
 
 async def save(tx: AsyncConnection, changed: Sequence[Wait], *, unsent: Iterable[str], now: datetime) -> None:
@@ -71,12 +74,16 @@ _UPDATE = (
 _UPDATE_UNSENT = _UPDATE.values(claimed_at=sa.bindparam("b_claimed_at"))
 
 
+_INSERT_ENTRY = sa.insert(timeline)
+_INSERT_VERDICT = sa.insert(verdicts)
+
+
 async def add_entries(tx: AsyncConnection, entries: Sequence[tuple[str, Entry]]) -> None:
     """Append to the timelines of waits."""
     if not entries:
         return
     await tx.execute(
-        sa.insert(timeline),
+        _INSERT_ENTRY,
         [
             {
                 "wait_id": wait_id,
@@ -123,7 +130,7 @@ async def find_registration(tx: AsyncConnection, client: str, idempotency_key: s
     """Return the wait that *client* registered under *idempotency_key*, and the mark of that request."""
     statement = sa.select(waits).where(waits.c.client == client, waits.c.idempotency_key == idempotency_key)
     row = (await tx.execute(statement)).mappings().first()
-    return (rows.wait_from_row(dict(row)), row["request_hash"]) if row else None
+    return (rows.wait_from_row(row), row["request_hash"]) if row else None
 
 
 async def find_holder(tx: AsyncConnection, target: str, canonical: str) -> str | None:
@@ -141,15 +148,19 @@ async def known_verdicts(db: Database, tx: AsyncConnection, event_ids: Sequence[
     """Return the verdicts that stand already, by (wait id, event id)."""
     if not event_ids:
         return {}
-    found = await tx.execute(sa.select(verdicts).where(db.among(verdicts.c.event_id, event_ids)))
+    found = await tx.execute(db.statement(_verdicts), {"events": db.listed(event_ids)})
     return {(row.wait_id, row.event_id): Verdict(row.verdict) for row in found}
+
+
+def _verdicts(db: Database) -> sa.Select[Any]:
+    return sa.select(verdicts).where(db.among(verdicts.c.event_id, "events"))
 
 
 async def add_verdicts(tx: AsyncConnection, given: Sequence[tuple[str, str, Verdict]]) -> None:
     """Store (wait id, event id, verdict)."""
     if given:
         named = [{"wait_id": wait, "event_id": event, "verdict": verdict.value} for wait, event, verdict in given]
-        await tx.execute(sa.insert(verdicts), named)
+        await tx.execute(_INSERT_VERDICT, named)
 
 
 async def looked_back(tx: AsyncConnection, wait_id: str) -> None:
@@ -162,7 +173,7 @@ async def not_looked_back(
 ) -> list[tuple[Wait, list[Expectation]]]:
     """Return open waits whose registration died before its look at earlier events, with what they expect."""
     chosen = sa.select(waits).where(waits.c.needs_look, waits.c.created_at < created_before).limit(_CLAIM_LIMIT)
-    found = [rows.wait_from_row(dict(row)) for row in (await tx.execute(chosen)).mappings()]
+    found = [rows.wait_from_row(row) for row in (await tx.execute(chosen)).mappings()]
     if not found:
         return []
     of = sa.select(expectations).where(db.among(expectations.c.wait_id, [wait.id for wait in found]))
