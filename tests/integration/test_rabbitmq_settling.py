@@ -9,6 +9,7 @@ import pytest
 from aiormq.channel import Channel
 
 from bridge.brokers.rabbitmq import RabbitmqBroker
+from bridge.brokers.rabbitmq.publisher import Publisher
 from bridge.core.ports import Broker
 from tests.support.brokers import QUEUE, BrokerPlace, message, take_all
 
@@ -87,3 +88,26 @@ async def test_whatever_is_settled_at_once_only_the_acked_are_gone(broker: Broke
                 await asyncio.sleep(0)
         await asyncio.gather(*doing)
     assert await left(broker, len(kept)) == [*((body, True) for body in sorted(kept)), (b"last", False)]
+
+
+async def test_a_return_that_waits_for_the_broker_is_left_out(
+    broker: Broker, acks: list[tuple[int, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While publishing is away nothing goes back; what is acked meanwhile takes the one that waits not with it."""
+    works = asyncio.Event()
+
+    async def available(_: Publisher) -> None:
+        await works.wait()
+
+    monkeypatch.setattr(Publisher, "available", available)
+    await broker.publish(message("0"), message("1"))
+    async with broker.subscribe(QUEUE, prefetch=2) as subscription:
+        first, second = await take_all(subscription, 2)
+        await first.release()
+        await second.ack()
+        assert acks == [(2, False)]
+        works.set()
+        [again] = await take_all(subscription, 1)
+        assert (again.body, again.is_redelivered) == (b"0", True)
+        await again.ack()
+    assert await left(broker, 0) == [(b"last", False)]
