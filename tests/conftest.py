@@ -1,11 +1,13 @@
 """Session fixtures: real servers, given by a variable, else private ones of the installed packages, else a named skip."""
 
+import asyncio
 import gc
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+import uvloop
 
 from tests.support import forked
 from tests.support.servers import (
@@ -23,6 +25,11 @@ from tests.support.servers import (
 from tests.support.servers import metrics_url as metrics_url_of
 
 gc.set_threshold(20_000)  # as a running bridge has it
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run on the loop that a bridge runs on."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="session", autouse=True)
