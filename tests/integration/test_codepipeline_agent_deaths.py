@@ -50,6 +50,7 @@ async def check(line: AgentLine, plan: tuple[int, ...]) -> None:
     assert (work.ending, work.putting) == ("done", None), plan
 
 
+@pytest.mark.timeout(600)  # some eighty stories on end
 @pytest.mark.parametrize("story", STORIES)
 async def test_no_death_anywhere_starts_or_ends_twice_or_forgets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, story: str
