@@ -138,6 +138,8 @@ async def test_broker_that_dies_loses_nothing(
             posting = asyncio.create_task(_post_all(waits))
             await asyncio.sleep(0.1)
             rabbitmq_node.kill9()
+            status, retry_after = await post(waits[-1]["callback_url"])
+            assert (status, retry_after.isdigit()) == (503, True)
             rabbitmq_node.start()
             await posting
             for wait in waits:
